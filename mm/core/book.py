@@ -1,0 +1,160 @@
+"""L2 book over a dense window of price levels: one array per side, index = tick - base_tick.
+
+The window is fixed while it lives: a store knows its price range before a replay, and a live feed asks for a new
+snapshot (and a new window) when the touch nears an edge. Levels outside the window are counted, not kept.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.core.jit import kernel
+from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, Rec, RecArray, records
+
+Levels = NDArray[np.int64]
+
+BOOK = np.dtype(
+    [
+        ("base_tick", "i8"),  # tick of index 0
+        ("n", "i8"),  # levels in the window
+        ("bb", "i8"),  # index of the best bid, -1 when there is none
+        ("ba", "i8"),  # index of the best ask, n when there is none
+        ("lowb", "i8"),  # no bid below this index
+        ("hia", "i8"),  # no ask above this index
+        ("outside", "i8"),  # level updates that fell outside the window
+        ("last_trade_tick", "i8"),  # 0 before the first
+        ("ts_exch_ns", "i8"),  # of the newest event
+        ("ts_recv_ns", "i8"),
+    ]
+)
+
+
+def new_book(base_tick: int, n: int) -> tuple[RecArray, Levels, Levels]:
+    """An empty book whose window is ticks ``base_tick .. base_tick + n - 1``: (1 BOOK record, bids, asks)."""
+    book = records(1, BOOK)
+    book[0].base_tick = base_tick
+    book[0].n = n
+    clear(book[0])
+    return book, np.zeros(n, np.int64), np.zeros(n, np.int64)
+
+
+def window(low_tick: int, high_tick: int, margin: float = 0.02) -> tuple[int, int]:
+    """(base_tick, n) of a window that covers a price range and ``margin`` of the price on either side."""
+    pad = max(1024, math.ceil(margin * high_tick))
+    base = max(0, low_tick - pad)
+    return base, high_tick + pad - base + 1
+
+
+@kernel
+def clear(b: Rec) -> None:
+    """Mark the book empty. The level arrays are wiped by the caller."""
+    b.bb = -1
+    b.ba = b.n
+    b.lowb = b.n
+    b.hia = -1
+
+
+@kernel
+def set_bid(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
+    """The bid quantity at index ``i`` becomes ``lots``. A bid at or through the ask is newer: the ask gives way."""
+    bids[i] = lots
+    if lots == 0:
+        if i == b.bb:
+            j = i - 1
+            while j >= b.lowb and bids[j] == 0:
+                j -= 1
+            if j >= b.lowb:
+                b.bb = j
+            else:
+                b.bb = -1
+                b.lowb = b.n
+        return
+    b.lowb = min(b.lowb, i)
+    if i > b.bb:
+        b.bb = i
+        if i >= b.ba:
+            j = i + 1
+            while j <= b.hia and asks[j] == 0:
+                j += 1
+            b.ba = j if j <= b.hia else b.n
+
+
+@kernel
+def set_ask(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
+    """The ask quantity at index ``i`` becomes ``lots``; mirror image of ``set_bid``."""
+    asks[i] = lots
+    if lots == 0:
+        if i == b.ba:
+            j = i + 1
+            while j <= b.hia and asks[j] == 0:
+                j += 1
+            if j <= b.hia:
+                b.ba = j
+            else:
+                b.ba = b.n
+                b.hia = -1
+        return
+    b.hia = max(b.hia, i)
+    if i < b.ba:
+        b.ba = i
+        if i <= b.bb:
+            j = i - 1
+            while j >= b.lowb and bids[j] == 0:
+                j -= 1
+            b.bb = j if j >= b.lowb else -1
+
+
+@kernel
+def clear_bids(b: Rec, bids: Levels, i: int) -> None:
+    """Every bid at index ``i`` or better is void."""
+    bids[max(i, 0) : b.bb + 1] = 0
+    j = min(i, b.bb + 1) - 1
+    while j >= b.lowb and bids[j] == 0:
+        j -= 1
+    if j >= b.lowb and j >= 0:
+        b.bb = j
+    else:
+        b.bb = -1
+        b.lowb = b.n
+
+
+@kernel
+def clear_asks(b: Rec, asks: Levels, i: int) -> None:
+    """Every ask at index ``i`` or better is void."""
+    asks[b.ba : min(i + 1, b.n)] = 0
+    j = max(i, b.ba - 1) + 1
+    while j <= b.hia and asks[j] == 0:
+        j += 1
+    if j <= b.hia:
+        b.ba = j
+    else:
+        b.ba = b.n
+        b.hia = -1
+
+
+@kernel
+def apply(b: Rec, bids: Levels, asks: Levels, kind: int, tick: int, lots: int) -> None:
+    """Apply one market event (``mm.core.types``); trades only move ``last_trade_tick``."""
+    i = tick - b.base_tick
+    if kind == BID or kind == ASK:
+        if i < 0 or i >= b.n:
+            b.outside += 1
+        elif kind == BID:
+            set_bid(b, bids, asks, i, lots)
+        else:
+            set_ask(b, bids, asks, i, lots)
+    elif kind == CLEAR_BID:
+        clear_bids(b, bids, i)
+    elif kind == CLEAR_ASK:
+        clear_asks(b, asks, i)
+    elif kind <= 3:
+        b.last_trade_tick = tick
+
+
+@kernel
+def is_valid(b: Rec) -> bool:
+    """Both sides are there and do not cross."""
+    return b.bb >= 0 and b.ba < b.n and b.bb < b.ba

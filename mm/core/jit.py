@@ -1,0 +1,62 @@
+"""The one place where numba is configured: ``@kernel``, compiled once per machine and per source state.
+
+numba keys its on-disk cache by the file that holds a function, so a caller keeps using a stale callee that lives in
+another file. We key the cache *directory* by a hash of every source file of ``mm`` instead: any edit gives a fresh
+directory, and a warm start loads machine code in milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def source_hash(root: Path = _PACKAGE) -> str:
+    """Hash of all ``*.py`` below ``root`` (names and contents), 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_dir() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = base / "raymaker" / "numba" / source_hash()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(path)
+    except OSError:  # a read-only home: kernels still compile, the cache lives in the temporary directory
+        path = Path(tempfile.gettempdir()) / f"raymaker-numba-{os.getuid()}" / path.name
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    numba.config.CACHE_DIR = str(_cache_dir())
+
+
+def kernel(fn: F) -> F:
+    """Compile ``fn`` in nopython mode, without the GIL, cached on disk.
+
+    ``error_model="numpy"``: a division by zero gives inf or nan, as in numpy, and costs no branch. A kernel takes
+    floats, integers, arrays and record arrays, never objects, so that it also runs as plain Python with
+    ``NUMBA_DISABLE_JIT=1`` (that is how its coverage is counted).
+    """
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(fn))
+
+
+def inline_kernel(fn: F) -> F:
+    """As ``kernel``, but pasted into its caller: for one-liners on the hot path."""
+    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")(fn))

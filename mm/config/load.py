@@ -1,0 +1,187 @@
+"""YAML to ``RunConfig``: overrides from the command line, and errors that name file, line, key and what was expected."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mm.config.schema import RunConfig
+from mm.errors import ConfigError
+
+Key = tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class RawConfig:
+    """A parsed but not validated config: plain data, where each key came from."""
+
+    data: dict[str, Any]
+    path: str = "<config>"
+    lines: dict[Key, int] = field(default_factory=dict)
+    overrides: dict[Key, str] = field(default_factory=dict)
+
+    def where(self, key: Key) -> str:
+        """``file:line`` of a key or of its nearest parent; ``--set a.b=c`` for an override."""
+        for n in range(len(key), -1, -1):
+            if key[:n] in self.overrides:
+                return f"--set {self.overrides[key[:n]]}"
+            if key[:n] in self.lines:
+                return f"{self.path}:{self.lines[key[:n]]}"
+        return self.path
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads ``1e-3`` as a number (YAML 1.1 wants ``1.0e-3``) and refuses duplicate keys."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+
+
+def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: str) -> None:
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for name, value in node.value:
+            if name.value in seen:
+                raise ConfigError(f"{path}:{name.start_mark.line + 1}: key {name.value!r} is given twice")
+            seen.add(name.value)
+            lines[(*key, name.value)] = name.start_mark.line + 1
+            _walk(value, (*key, name.value), lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _walk(value, (*key, i), lines, path)
+
+
+def load_raw(path: str | Path, overrides: list[str] | None = None) -> RawConfig:
+    """Read a YAML file and apply ``a.b=value`` overrides, without validation (a sweep still has axes in it)."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as exc:
+        near = sorted(str(p) for p in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
+        hint = f"; there are: {', '.join(near[:8])}" if near else ""
+        raise ConfigError(f"config file {path} does not exist{hint}") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"config file {path} cannot be read: {exc}") from exc
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        lines: dict[Key, int] = {}
+        if node is not None:
+            _walk(node, (), lines, str(path))
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: expected a mapping of sections, got {type(data).__name__}")
+    raw = RawConfig(data, str(path), lines)
+    for item in overrides or []:
+        apply_override(raw, item)
+    return raw
+
+
+def apply_override(raw: RawConfig, item: str) -> None:
+    """Apply one ``a.b.0.c=value``; the value is read as YAML."""
+    name, eq, text = item.partition("=")
+    if not eq or not name.strip():
+        raise ConfigError(f"--set {item}: expected KEY=VALUE, for example --set strategy.model.gamma=0.1")
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"--set {item}: the value is not valid YAML: {exc}") from exc
+    parts = name.strip().split(".")
+    target: Any = raw.data
+    key: Key = ()
+    for i, part in enumerate(parts):
+        step: str | int = part
+        if isinstance(target, list):
+            if not part.isdigit() or int(part) >= len(target):
+                raise ConfigError(f"--set {item}: {'.'.join(parts[:i])} is a list of {len(target)}; use 0..{len(target) - 1}")
+            step = int(part)
+        elif not isinstance(target, dict):
+            raise ConfigError(f"--set {item}: {'.'.join(parts[:i])} is a value, not a section")
+        key = (*key, step)
+        if i == len(parts) - 1:
+            target[step] = value
+        elif isinstance(target, dict):
+            if not isinstance(target.get(part), (dict, list)):
+                target[part] = {}
+            target = target[part]
+        else:
+            target = target[step]  # type: ignore[index]
+    raw.overrides[key] = item
+
+
+def validate(raw: RawConfig) -> RunConfig:
+    """Type-check a raw config.
+
+    Raises:
+        ConfigError: one line per problem: file:line, key, what was expected, what was found.
+    """
+    try:
+        return RunConfig.model_validate(copy.deepcopy(raw.data))
+    except ValidationError as exc:
+        problems = list(dict.fromkeys(_describe(raw, dict(err)) for err in exc.errors(include_url=False)))
+        raise ConfigError("\n".join(problems)) from exc
+
+
+def load_config(path: str | Path, overrides: list[str] | None = None) -> RunConfig:
+    """Read, override and validate."""
+    return validate(load_raw(path, overrides))
+
+
+def _describe(raw: RawConfig, err: dict[str, Any]) -> str:
+    # pydantic puts union branch names into the location: keep only the parts that are keys of the file
+    key: list[str | int] = []
+    at: Any = raw.data
+    loc = list(err["loc"])
+    for part in loc:
+        if isinstance(at, dict) and part in at:
+            at = at[part]
+        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+            at = at[part]
+        elif err["type"] == "missing" and part == loc[-1]:
+            pass
+        else:
+            continue
+        key.append(part)
+    name = ".".join(map(str, key)) or "(top level)"
+    if err["type"] == "extra_forbidden":
+        known = _known_keys(tuple(key[:-1]))
+        close = difflib.get_close_matches(str(key[-1] if key else ""), known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}" if known else ""
+        return f"{raw.where(tuple(key))}: {name}: unknown key{hint}"
+    message = str(err["msg"]).removeprefix("Value error, ")
+    got = "" if err["type"] in ("missing", "value_error") else f", got {err.get('input')!r}"
+    return f"{raw.where(tuple(key))}: {name}: {message}{got}"
+
+
+def _known_keys(key: Key) -> list[str]:
+    """Field names of the section at ``key``, for suggestions."""
+    cls: Any = RunConfig
+    for part in key:
+        if isinstance(part, int):
+            continue
+        info = cls.model_fields.get(part) if isinstance(cls, type) and issubclass(cls, BaseModel) else None
+        if info is None:
+            return []
+        cls = info.annotation
+        for arg in getattr(cls, "__args__", ()):
+            if isinstance(arg, type) and issubclass(arg, BaseModel):
+                cls = arg
+                break
+    return list(cls.model_fields) if isinstance(cls, type) and issubclass(cls, BaseModel) else []

@@ -1,0 +1,261 @@
+"""The typed config: every section, its units and its defaults.
+
+Quantities carry their unit in the text (``mm.core.units``); plain numbers are allowed where the field's name states
+the unit (``_usd``, ``_pct``) or the unit system leaves no doubt.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from mm.core.units import Distance, PerPrice, Size, Volatility, parse_fee, parse_seconds
+
+
+def _unit_text(value: Any) -> str:
+    if isinstance(value, Distance):
+        return f"{value.value!r} {value.unit}" if value.unit != "$" else f"${value.value!r}"
+    if isinstance(value, PerPrice):
+        return f"{value.value!r}/{value.unit}"
+    if isinstance(value, Size):
+        return f"{value.value} {value.unit}"
+    name = {"fraction": "%", "$": "usd"}.get(value.unit, value.unit)
+    number = value.value * 100 if value.unit == "fraction" else value.value
+    per = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}.get(value.per_s, "year")
+    return f"{number!r} {name}/{per}"
+
+
+def _parser(cls: Any) -> BeforeValidator:
+    return BeforeValidator(lambda v: v if isinstance(v, cls) else cls.parse(v))
+
+
+_TEXT = PlainSerializer(_unit_text, return_type=str)
+DistanceQ = Annotated[Distance, _parser(Distance), _TEXT]
+PerPriceQ = Annotated[PerPrice, _parser(PerPrice), _TEXT]
+SizeQ = Annotated[Size, _parser(Size), _TEXT]
+VolatilityQ = Annotated[Volatility, _parser(Volatility), _TEXT]
+Seconds = Annotated[
+    float, BeforeValidator(parse_seconds), PlainSerializer(lambda v: f"{v!r}s", return_type=str), Field(ge=0)
+]
+Fee = Annotated[Decimal, BeforeValidator(parse_fee), PlainSerializer(str, return_type=str)]
+
+
+class Section(BaseModel):
+    """A config section: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+# --- strategy --------------------------------------------------------------------------------------------------------
+class GammaFromQmax(Section):
+    """Risk aversion solved from a target: at ``q_max`` order sizes of inventory the reducing quote sits on the mid."""
+
+    q_max: float = Field(gt=0)
+
+
+class EwmaSigma(Section):
+    """Sigma estimated in flight from the mid: exponentially weighted with a half-life, sampled at a fixed step."""
+
+    halflife: Seconds = 60.0
+    sample: Seconds = 0.1
+    initial: VolatilityQ = Volatility(0.7, "bps", 1.0)
+    floor: VolatilityQ = Volatility(0.05, "bps", 1.0)
+
+    @model_validator(mode="after")
+    def _order(self) -> EwmaSigma:
+        if not 0 < self.sample <= self.halflife:
+            raise ValueError("sigma: need 0 < sample <= halflife")
+        return self
+
+
+def _gamma(value: Any) -> Any:
+    return value if isinstance(value, (dict, GammaFromQmax, PerPrice)) else PerPrice.parse(value)
+
+
+def _sigma(value: Any) -> Any:
+    return value if isinstance(value, (dict, EwmaSigma, Volatility)) else Volatility.parse(value)
+
+
+def _union_text(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, Section) else _unit_text(value)
+
+
+_FIRST_THAT_FITS = Field(union_mode="left_to_right")
+GammaQ = Annotated[GammaFromQmax | PerPrice, _FIRST_THAT_FITS, BeforeValidator(_gamma), PlainSerializer(_union_text)]
+SigmaQ = Annotated[EwmaSigma | Volatility, _FIRST_THAT_FITS, BeforeValidator(_sigma), PlainSerializer(_union_text)]
+
+
+ModelName = Literal[
+    "avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact", "legacy_percent", "legacy_glft"
+]
+
+
+class ModelConfig(Section):
+    """The quote model and its parameters (FORMULAS sections 0-2)."""
+
+    name: ModelName = "glft_asymptotic"
+    gamma: GammaQ = GammaFromQmax(q_max=5)
+    kappa: PerPriceQ = PerPrice(0.7, "bps")
+    A: Annotated[float, Field(gt=0)] = 0.8  # fills/s at zero depth, one side
+    sigma: SigmaQ = EwmaSigma()
+    xi: PerPriceQ | None = None  # execution-risk aversion; default: gamma
+    mu: DistanceQ = Distance(0.0, "bps")  # drift, price per second
+    impact: DistanceQ = Distance(0.0, "bps")  # adverse move per fill
+    horizon: Seconds = 60.0
+    horizon_mode: Literal["rolling", "session"] = "rolling"
+    n_lots: Annotated[int, Field(ge=1, le=50)] = 10  # inventory grid of the table models, in order sizes
+
+
+class SpreadBounds(Section):
+    """The last overlay: total spread about the reservation price, and the skew, each with its own cap."""
+
+    min: DistanceQ = Distance(0.5, "bps")
+    max: DistanceQ = Distance(50.0, "bps")
+    max_skew: DistanceQ = Distance(25.0, "bps")
+
+
+class RequoteConfig(Section):
+    """When a resting quote is replaced."""
+
+    threshold: DistanceQ = Distance(1.0, "ticks")  # keep a quote whose target moved by less
+    min_age: Seconds = 0.1
+    max_age: Seconds = 30.0
+
+
+class StrategyConfig(Section):
+    """Everything that moves a quote."""
+
+    model: ModelConfig = ModelConfig()
+    reference: Literal["mid", "microprice"] = "mid"
+    order_size: SizeQ = Size(Decimal(100), "usd")
+    max_inventory: SizeQ | None = None  # the adding side is not quoted beyond it; default: n_lots order sizes
+    spread: SpreadBounds = SpreadBounds()
+    requote: RequoteConfig = RequoteConfig()
+    refresh: Seconds = 1.0  # how often the model's policy is recomputed
+
+
+# --- risk ------------------------------------------------------------------------------------------------------------
+class RiskConfig(Section):
+    """Hard limits, held by the executor's gate and by the simulator alike. Working orders count as if filled."""
+
+    max_position: SizeQ = Size(Decimal(2000), "usd")
+    max_notional_usd: Annotated[float, Field(gt=0)] = 10_000.0
+    max_daily_loss_usd: Annotated[float, Field(gt=0)] = 200.0
+    max_drawdown_usd: Annotated[float, Field(gt=0)] = 400.0
+    initial_equity_usd: Annotated[float, Field(gt=0)] = 10_000.0
+    leverage: Annotated[float, Field(gt=0)] = 1.0
+    max_leverage: Annotated[float, Field(gt=0)] = 1.0  # the lock: raising `leverage` needs raising this too
+
+    @model_validator(mode="after")
+    def _leverage(self) -> RiskConfig:
+        if self.leverage > self.max_leverage:
+            raise ValueError(
+                f"leverage {self.leverage:g} is above the lock max_leverage {self.max_leverage:g}; "
+                "raise risk.max_leverage too if you mean it"
+            )
+        return self
+
+
+# --- data and simulation ---------------------------------------------------------------------------------------------
+class DataConfig(Section):
+    """The tape of a simulation: a store directory, or ``synth`` (seeded, made on first use and kept in the cache)."""
+
+    source: str = "synth"
+    duration: Seconds = 600.0  # synth only
+    seed: int = 1  # synth only
+
+
+class QueueConfig(Section):
+    """Queue-position model (FORMULAS section 4)."""
+
+    model: Literal["risk_averse", "power", "power2", "power3", "log", "log2"] = "power"
+    n: Annotated[float, Field(gt=0)] = 2.0
+
+
+class SimConfig(Section):
+    """Latency and fills of the simulator."""
+
+    order_latency: Seconds = 0.010  # our order to the exchange
+    response_latency: Seconds = 0.010  # its answer back to us
+    feed_latency: Literal["data"] | Seconds = "data"
+    queue: QueueConfig = QueueConfig()
+    decide_every: Literal["message"] | Seconds = 0.1
+    maker_fee: Fee | None = None  # default: the instrument's
+    taker_fee: Fee | None = None
+
+
+# --- live ------------------------------------------------------------------------------------------------------------
+class EmbeddedExchange(Section):
+    """The local exchange that `live` starts for a venue of kind ``native``."""
+
+    flow: str = "synth"  # or a store directory, replayed in a loop
+    flow_seed: int = 1
+    speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    maker_fee: Fee = Decimal("0.0001")
+    taker_fee: Fee = Decimal("0.0005")
+    balance_usd: Annotated[float, Field(gt=0)] = 10_000.0
+
+
+class VenueConfig(Section):
+    """One exchange account: its own feed, quoter, risk and executor."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
+    kind: Literal["native"] = "native"
+    instruments: Annotated[list[str], Field(min_length=1)] = ["BTC-USDT"]
+    exchange: EmbeddedExchange = EmbeddedExchange()
+    address: str | None = None  # host:port of a local exchange that is already running
+
+
+class LiveConfig(Section):
+    """The desk."""
+
+    venues: Annotated[list[VenueConfig], Field(min_length=1)] = [VenueConfig(name="sandbox")]
+    duration: Seconds | None = None  # default: until stopped
+    timer: Seconds = 0.25  # decide at least this often
+    stale_after: Seconds = 2.0  # no market data for this long: quotes are pulled
+    transport: Literal["ipc", "tcp"] = "ipc"
+
+    @model_validator(mode="after")
+    def _unique(self) -> LiveConfig:
+        names = [v.name for v in self.venues]
+        if len(set(names)) != len(names):
+            raise ValueError(f"venue names must differ, got {', '.join(names)}")
+        return self
+
+
+# --- tune ------------------------------------------------------------------------------------------------------------
+class Resources(Section):
+    """Of one trial; fractions share a device."""
+
+    cpu: Annotated[float, Field(gt=0)] = 1.0
+    gpu: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TuneConfig(Section):
+    """The sweep: axes stand in the other sections, as lists or ``{grid|uniform|loguniform|choice: ...}``."""
+
+    trials: Annotated[int, Field(ge=1)] = 1000
+    max_par: Annotated[int, Field(ge=1)] | None = None  # default: as many as the resources allow
+    metric: str = "pnl_usd"
+    mode: Literal["max", "min"] = "max"
+    resources: Resources = Resources()
+
+
+class RunConfig(Section):
+    """One complete run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")] = "run"
+    tag: str = ""
+    seed: int = 42
+    data: DataConfig = DataConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    risk: RiskConfig = RiskConfig()
+    sim: SimConfig = SimConfig()
+    live: LiveConfig = LiveConfig()
+    tune: TuneConfig = TuneConfig()
+
+    def data_path(self) -> Path | None:
+        return None if self.data.source == "synth" else Path(self.data.source)

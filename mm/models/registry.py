@@ -1,0 +1,88 @@
+"""The quote models by name. A new model is one file with a ``refresh`` kernel, one line here, one in ``dispatch``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from mm.core.types import RecArray, records
+from mm.errors import ConfigError
+from mm.models.base import MAX_Q, MODEL_PARAMS
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What the config and the caller need to know about a model."""
+
+    model_id: int
+    shape: Literal["affine", "table"]
+    uses_tau: bool  # the policy depends on the remaining horizon
+    legacy: bool = False  # known to be wrong, for comparison only
+    summary: str = ""
+
+
+MODELS: Final[dict[str, ModelSpec]] = {
+    "avellaneda_stoikov": ModelSpec(1, "affine", uses_tau=True, summary="A-S 2008, session or rolling horizon"),
+    "glft_asymptotic": ModelSpec(2, "affine", uses_tau=False, summary="GLFT closed form"),
+    "glft_stationary": ModelSpec(3, "table", uses_tau=False, summary="GLFT far from the horizon, inventory limits"),
+    "glft_exact": ModelSpec(4, "table", uses_tau=True, summary="GLFT at a finite horizon, inventory limits"),
+    "legacy_percent": ModelSpec(5, "affine", uses_tau=True, legacy=True, summary="seed D0, for comparison only"),
+    "legacy_glft": ModelSpec(6, "affine", uses_tau=False, legacy=True, summary="seed D4, for comparison only"),
+}
+
+MAX_KAPPA_IMPACT: Final = 10.0  # an impact of ten decay lengths per fill is a unit mistake
+
+
+def model_params(
+    model: str,
+    *,
+    gamma: float,
+    kappa: float,
+    A: float,
+    sigma: float = 0.0,
+    n_lots: int = 10,
+    xi: float | None = None,
+    mu: float = 0.0,
+    impact: float = 0.0,
+    horizon_s: float = 600.0,
+    mid_ticks: float = 0.0,
+    min_fraction: float = 1e-4,
+    max_fraction: float = 5e-3,
+) -> RecArray:
+    """One validated MODEL_PARAMS record (an array of length 1), scale-free units as in ``mm.models.base``.
+
+    Raises ``ConfigError`` naming the parameter that is wrong.
+    """
+    if model not in MODELS:
+        raise ConfigError(f"model: unknown {model!r}; known: {', '.join(MODELS)}")
+    for name, value, low in (
+        ("gamma", gamma, 0.0),
+        ("sigma", sigma, 0.0),
+        ("xi", 0.0 if xi is None else xi, 0.0),
+        ("impact", impact, -MAX_KAPPA_IMPACT / kappa if kappa > 0.0 else 0.0),
+        ("horizon_s", horizon_s, 0.0),
+        ("mu", mu, -math.inf),
+    ):
+        if not (math.isfinite(value) and value >= low):
+            raise ConfigError(f"model {model}: {name} must be finite and at least {low}, got {value}")
+    for name, value in (("kappa", kappa), ("A", A)):
+        if not (math.isfinite(value) and value > 0.0):
+            raise ConfigError(f"model {model}: {name} must be positive, got {value}")
+    if not 1 <= n_lots <= MAX_Q:
+        raise ConfigError(f"model {model}: n_lots must be 1 to {MAX_Q}, got {n_lots}")
+    if impact * kappa > MAX_KAPPA_IMPACT:
+        raise ConfigError(f"model {model}: impact {impact} is more than {MAX_KAPPA_IMPACT}/kappa; check its unit")
+    if model == "legacy_percent" and not mid_ticks > 0.0:
+        raise ConfigError("model legacy_percent: mid_ticks must be positive: its bounds are fractions of price")
+    if not 0.0 <= min_fraction <= max_fraction:
+        raise ConfigError(f"model {model}: 0 <= min_fraction <= max_fraction, got {min_fraction}, {max_fraction}")
+    params = records(1, MODEL_PARAMS)
+    p = params[0]
+    p.model_id = MODELS[model].model_id
+    p.n_lots = n_lots
+    p.gamma, p.kappa, p.A, p.sigma = gamma, kappa, A, sigma
+    p.xi = -1.0 if xi is None else xi
+    p.mu, p.impact, p.horizon_s = mu, impact, horizon_s
+    p.mid_ticks, p.min_fraction, p.max_fraction = mid_ticks, min_fraction, max_fraction
+    return params

@@ -1,0 +1,75 @@
+"""Record layouts of the replay engine: orders at the simulated exchange, messages in flight, what a run leaves behind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+XORDER = np.dtype(
+    [
+        ("id", "i8"),
+        ("tick", "i8"),
+        ("leaves", "i8"),
+        ("front", "f8"),  # lots ahead in the queue
+        ("traded", "f8"),  # traded at the level since its quantity last changed
+        ("side", "i8"),  # 0: the slot is free
+    ]
+)
+
+IN_FLIGHT = np.dtype(
+    [("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"), ("op", "i8")]
+)
+"""A command on its way to the exchange."""
+
+REPORT = np.dtype(
+    [
+        ("arrive_ns", "i8"), ("ts_exch_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"),
+        ("kind", "i8"),
+    ]
+)  # fmt: skip
+"""An execution report on its way back to us."""
+
+FILL_ROW = np.dtype(
+    [
+        ("ts_exch_ns", "i8"),
+        ("ts_recv_ns", "i8"),
+        ("order_id", "i8"),
+        ("side", "i8"),
+        ("tick", "i8"),
+        ("lots", "i8"),
+        ("mid", "f8"),  # ticks, of the exchange's book just before the event that filled us
+        ("pos_lots", "i8"),  # after the fill, as the strategy learns it
+    ]
+)
+
+SAMPLE = np.dtype(
+    [
+        ("ts_ns", "i8"),
+        ("mid", "f8"),  # ticks
+        ("equity_usd", "f8"),
+        ("pos_lots", "i8"),
+        ("bid_tick", "i8"),  # our resting quotes, 0: none
+        ("ask_tick", "i8"),
+    ]
+)
+
+RUN = np.dtype(
+    [
+        ("fills", "i8"),
+        ("fills_dropped", "i8"),  # beyond the capacity of the fill table; always 0 in a good run
+        ("rejects", "i8"),
+        ("orders", "i8"),
+        ("cancels", "i8"),
+        ("gated", "i8"),
+        ("samples", "i8"),
+        ("first_valid_ns", "i8"),
+        ("last_ns", "i8"),
+        ("both_ns", "i8"),  # both sides resting
+        ("exch_events", "i8"),
+        ("local_events", "i8"),
+    ]
+)
+
+SLOTS: Final = 16  # orders at the exchange
+RING: Final = 256  # messages in flight either way (a power of two)

@@ -1,0 +1,115 @@
+"""THE decision kernel: the same two functions quote in a simulated trial, on paper and with real money.
+
+``on_event`` sees every market event, ``decide`` turns what is known into targets at a decision moment, and
+``mm.strategy.orders.diff_orders`` turns targets into commands. All state lives in the records that are passed in; no
+function here reads a clock, draws a random number or allocates.
+
+``books`` holds the book record of every instrument of every venue the strategy may look at, ``i`` is the one it quotes.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mm.core.book import Levels, apply
+from mm.core.jit import kernel
+from mm.core.types import BUY, BUY_SIDE, FUNDING, LAST, SELL, SELL_SIDE, Rec, RecArray
+from mm.models.base import deltas
+from mm.models.dispatch import refresh
+from mm.strategy.features import sample_volatility, sigma, update_touch
+from mm.strategy.overlays import bound_spread, inventory_lots
+from mm.strategy.portfolio import apply_funding
+from mm.strategy.rounding import round_quotes
+from mm.strategy.state import CROSSED_SELF, HALTED, INVENTORY, NO_BOOK, NO_POLICY, QUOTING, STALE
+
+
+@kernel
+def on_event(
+    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, p: Rec, s: Rec, orders: RecArray,
+    kind: int, flags: int, tick: int, lots: int, ts_exch_ns: int, ts_recv_ns: int,
+) -> None:  # fmt: skip
+    """Take one market event into the book and the features (features move at the end of a message)."""
+    b = books[i]
+    apply(b, bids, asks, kind, tick, lots)
+    b.ts_exch_ns = ts_exch_ns
+    b.ts_recv_ns = ts_recv_ns
+    f.events += 1
+    if kind == SELL or kind == BUY:
+        f.trades += 1
+    elif kind == FUNDING:
+        apply_funding(s, p, tick, lots)
+    if flags & LAST:
+        update_touch(f, b, bids, asks, orders, p.own_in_feed)
+        if f.valid:
+            sample_volatility(f, p.sigma_sample_ns, p.sigma_halflife_s, ts_recv_ns)
+
+
+@kernel
+def _refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
+    s.sigma = p.static_sigma if p.static_sigma > 0.0 else sigma(f, p.sigma_floor)
+    tau_s = p.horizon_s
+    if p.session:
+        horizon_ns = max(int(p.horizon_s * 1e9), 1)
+        tau_s = (horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9
+    refresh(policy, model, s.sigma, tau_s)
+    s.next_refresh_ns = now_ns + p.refresh_ns
+
+
+@kernel
+def decide(
+    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec,
+    orders: RecArray, now_ns: int, stale: bool, t: Rec,
+) -> None:  # fmt: skip
+    """Targets for one instrument, written into ``t`` (a TARGET record): features -> model -> overlays -> rounding.
+
+    No quote on a side is ``*_lots == 0``, with ``reason`` saying why. ``stale`` is the feed watchdog's verdict.
+    """
+    s.decision += 1
+    if s.start_ns == 0:
+        s.start_ns = now_ns
+    t.bid_lots = 0
+    t.ask_lots = 0
+    t.raw_bid = math.nan
+    t.raw_ask = math.nan
+    t.reservation_price = math.nan
+    update_touch(f, books[i], bids, asks, orders, p.own_in_feed)
+    if s.halted != 0:
+        t.reason = HALTED
+    elif stale:
+        t.reason = STALE
+    elif f.valid == 0:
+        t.reason = NO_BOOK
+    else:
+        if now_ns >= s.next_refresh_ns:
+            _refresh_policy(f, model, policy, p, s, now_ns)
+        _quote(f, policy, p, s, t)
+    if t.bid_lots == 0 and t.ask_lots == 0:
+        s.pulled += 1
+
+
+@kernel
+def _quote(f: Rec, policy: Rec, p: Rec, s: Rec, t: Rec) -> None:
+    ref = f.microprice if p.microprice else f.mid
+    q = s.pos_lots / p.order_lots
+    delta_bid, delta_ask = deltas(policy, q)
+    t.raw_bid = ref - delta_bid
+    t.raw_ask = ref + delta_ask
+    t.reason = QUOTING
+    if math.isnan(delta_bid) and math.isnan(delta_ask):
+        t.reason = NO_POLICY
+        return
+    bid_lots = inventory_lots(p, s.pos_lots, BUY_SIDE)
+    ask_lots = inventory_lots(p, s.pos_lots, SELL_SIDE)
+    if bid_lots == 0 or ask_lots == 0:
+        t.reason = INVENTORY
+    raw_bid, raw_ask, moved = bound_spread(p, ref, t.raw_bid, t.raw_ask)
+    if moved:
+        s.clamped += 1
+    t.reservation_price = ref + 0.5 * (delta_ask - delta_bid)
+    bid, ask, has_bid, has_ask = round_quotes(raw_bid, raw_ask, f.bid_tick, f.ask_tick, q)
+    if (not has_bid or not has_ask) and t.reason == QUOTING:
+        t.reason = CROSSED_SELF if math.isfinite(raw_bid) and math.isfinite(raw_ask) else INVENTORY
+    t.bid_tick = bid
+    t.ask_tick = ask
+    t.bid_lots = bid_lots if has_bid and bid > 0 else 0
+    t.ask_lots = ask_lots if has_ask else 0

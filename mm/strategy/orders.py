@@ -1,0 +1,174 @@
+"""Our working orders: the table, what the venue's reports do to it, and the diff of targets against it."""
+
+from __future__ import annotations
+
+from mm.core.jit import kernel
+from mm.core.types import (
+    ACK, BUY_SIDE, CANCEL, CANCEL_REJECT, CANCELED, CANCELING, FILL, FREE, LIVE, PLACE, REJECT, SELL_SIDE, SENT, Rec,
+    RecArray,
+)  # fmt: skip
+from mm.strategy.portfolio import apply_fill, fee_e8
+from mm.strategy.risk import gate
+
+MAX_COMMANDS = 8  # of one diff: every slot can be cancelled, at most one new order a side
+
+
+def client_order_id(prefix: str, number: int) -> str:
+    """The id sent to a venue: a function of the run and of the order's number in it, so a resend is recognisable."""
+    return f"{prefix}-{number}"
+
+
+@kernel
+def find(orders: RecArray, order_id: int) -> int:
+    """Slot of an order, -1 when it is not working."""
+    for k in range(orders.shape[0]):
+        if orders[k].state != FREE and orders[k].id == order_id:
+            return k
+    return -1
+
+
+@kernel
+def add(orders: RecArray, order_id: int, side: int, tick: int, lots: int, now_ns: int) -> int:
+    """Put a new order (state SENT) into a free slot; -1 when there is none."""
+    for k in range(orders.shape[0]):
+        if orders[k].state == FREE:
+            o = orders[k]
+            o.id = order_id
+            o.side = side
+            o.tick = tick
+            o.lots = lots
+            o.ts_sent_ns = now_ns
+            o.state = SENT
+            return k
+    return -1
+
+
+@kernel
+def on_exec(
+    s: Rec, p: Rec, orders: RecArray, kind: int, order_id: int, side: int, tick: int, lots: int, maker: bool,
+    fee_units_e8: int,
+) -> None:  # fmt: skip
+    """Take one execution report, in whatever order reports arrive.
+
+    A fill is booked even when its order is unknown here (it may have been dropped by a restart): position truth does
+    not depend on the order table. ``fee_units_e8`` is the charged fee, or ``fee_e8(...)`` in a simulation.
+    """
+    k = find(orders, order_id)
+    if kind == FILL:
+        apply_fill(s, p, side, tick, lots, maker, fee_units_e8)
+        if k >= 0:
+            orders[k].lots -= lots
+            if orders[k].lots <= 0:
+                orders[k].state = FREE
+        return
+    if k < 0:
+        return
+    if kind == ACK:
+        if orders[k].state == SENT:
+            orders[k].state = LIVE
+    elif kind == REJECT or kind == CANCELED:
+        orders[k].state = FREE
+    elif kind == CANCEL_REJECT and orders[k].state == CANCELING:
+        orders[k].state = LIVE  # still open: the next diff cancels it again; a filled one is freed by its fill
+
+
+@kernel
+def simulated_fee(p: Rec, tick: int, lots: int, maker: bool) -> int:
+    """Fee argument of ``on_exec`` when no venue states one."""
+    return fee_e8(p, tick, lots, maker)
+
+
+@kernel
+def _keeps(o: Rec, p: Rec, tick: int, lots: int, now_ns: int) -> bool:
+    """Does a resting order still serve its target?"""
+    if lots == 0 or o.lots > lots:
+        return False
+    moved = abs(o.tick - tick)
+    if moved == 0:
+        return True
+    age_ns = now_ns - o.ts_sent_ns
+    if age_ns < p.min_age_ns:
+        return True
+    return moved < p.threshold and age_ns < p.max_age_ns
+
+
+@kernel
+def _emit(cmds: RecArray, n: int, op: int, instrument: int, order_id: int, side: int, tick: int, lots: int) -> int:
+    c = cmds[n]
+    c.op = op
+    c.instrument = instrument
+    c.id = order_id
+    c.side = side
+    c.tick = tick
+    c.lots = lots
+    return n + 1
+
+
+@kernel
+def _cancel(cmds: RecArray, n: int, instrument: int, o: Rec) -> int:
+    o.state = CANCELING
+    return _emit(cmds, n, CANCEL, instrument, o.id, o.side, o.tick, o.lots)
+
+
+@kernel
+def diff_orders(
+    p: Rec, s: Rec, lim: Rec, orders: RecArray, t: Rec, instrument: int, now_ns: int, cmds: RecArray
+) -> int:
+    """Commands that turn the working orders into the targets; updates the table; returns how many were written.
+
+    One resting order a side. Cancels come first. A side whose order is sent but not acknowledged is held as it is
+    (its outcome is unknown). A kept order of ours that the other side's new price would cross is cancelled, and that
+    new price waits for the next decision. Every new order passes the risk gate (``mm.strategy.risk.gate``), with
+    orders being cancelled counted as open.
+    """
+    n = 0
+    kept_bid = -1
+    kept_ask = -1
+    held_bid = False
+    held_ask = False
+    for k in range(orders.shape[0]):
+        o = orders[k]
+        if o.state == SENT:
+            if o.side == BUY_SIDE:
+                held_bid = True
+                kept_bid = max(kept_bid, o.tick) if kept_bid >= 0 else o.tick
+            else:
+                held_ask = True
+                kept_ask = min(kept_ask, o.tick) if kept_ask >= 0 else o.tick
+    for k in range(orders.shape[0]):
+        o = orders[k]
+        if o.state != LIVE:
+            continue
+        if o.side == BUY_SIDE:
+            if not held_bid and kept_bid < 0 and _keeps(o, p, t.bid_tick, t.bid_lots, now_ns) and not (
+                t.ask_lots > 0 and o.tick >= t.ask_tick
+            ):
+                kept_bid = o.tick
+            else:
+                n = _cancel(cmds, n, instrument, o)
+        elif not held_ask and kept_ask < 0 and _keeps(o, p, t.ask_tick, t.ask_lots, now_ns) and not (
+            t.bid_lots > 0 and o.tick <= t.bid_tick
+        ):
+            kept_ask = o.tick
+        else:
+            n = _cancel(cmds, n, instrument, o)
+    if t.bid_lots > 0 and kept_bid < 0 and not (kept_ask >= 0 and t.bid_tick >= kept_ask):
+        n = _place(p, s, lim, orders, instrument, BUY_SIDE, t.bid_tick, t.bid_lots, now_ns, cmds, n)
+        kept_bid = t.bid_tick
+    if t.ask_lots > 0 and kept_ask < 0 and not (kept_bid >= 0 and t.ask_tick <= kept_bid):
+        n = _place(p, s, lim, orders, instrument, SELL_SIDE, t.ask_tick, t.ask_lots, now_ns, cmds, n)
+    return n
+
+
+@kernel
+def _place(
+    p: Rec, s: Rec, lim: Rec, orders: RecArray, instrument: int, side: int, tick: int, lots: int, now_ns: int,
+    cmds: RecArray, n: int,
+) -> int:  # fmt: skip
+    if n >= cmds.shape[0] or gate(lim, p, s, orders, side, tick, lots, now_ns) != 0:
+        return n
+    order_id = s.next_order
+    if add(orders, order_id, side, tick, lots, now_ns) < 0:
+        return n
+    s.next_order += 1
+    return _emit(cmds, n, PLACE, instrument, order_id, side, tick, lots)

@@ -1,0 +1,68 @@
+"""The only place where position and cash change: exact integers for linear contracts and spot.
+
+Cash of a linear fill is ``-side * tick * lots`` in units of one tick times one lot, its fee an integer in 1e-8 of that
+unit. Inverse contracts settle in the base currency, ``PnL = side * Q * (1/entry - 1/exit)``, and are kept in floats.
+Equity = cash + position marked - fees + funding, in quote currency.
+"""
+
+from __future__ import annotations
+
+from mm.core.jit import kernel
+from mm.core.types import FUNDING_RATE_UNIT, Rec
+
+
+@kernel
+def fee_e8(p: Rec, tick: int, lots: int, maker: bool) -> int:
+    """Expected fee of a fill on a linear contract or spot, in tick x lot x 1e-8 (negative: a rebate)."""
+    rate = p.maker_fee_e8 if maker else p.taker_fee_e8
+    return tick * lots * rate
+
+
+@kernel
+def apply_fill(s: Rec, p: Rec, side: int, tick: int, lots: int, maker: bool, fee_units_e8: int) -> None:
+    """Book one fill: ``side`` +1 we bought, -1 we sold; ``fee_units_e8`` as charged (``fee_e8`` when simulated)."""
+    s.pos_lots += side * lots
+    if p.inverse:
+        coins = p.unit_value * lots / (tick * p.tick_size)
+        s.cash_coin += side * coins
+        s.fee_coin += coins * (p.maker_fee_e8 if maker else p.taker_fee_e8) * 1e-8
+        s.notional_units += lots
+    else:
+        s.cash_units -= side * tick * lots
+        s.fee_units_e8 += fee_units_e8
+        s.notional_units += tick * lots
+    s.fills += 1
+    if not maker:
+        s.taker_fills += 1
+    if side > 0:
+        s.bought_lots += lots
+    else:
+        s.sold_lots += lots
+
+
+@kernel
+def apply_funding(s: Rec, p: Rec, mark_tick: int, rate_e9: int) -> None:
+    """A funding settlement on the position held now: the holder pays ``position * mark * rate`` when long."""
+    rate = rate_e9 * FUNDING_RATE_UNIT
+    if p.inverse:
+        s.funding -= s.pos_lots * p.unit_value / (mark_tick * p.tick_size) * rate
+    else:
+        s.funding -= s.pos_lots * mark_tick * p.unit_value * rate
+
+
+@kernel
+def equity(s: Rec, p: Rec, mark: float) -> float:
+    """Profit since the start in quote currency, position marked at ``mark`` ticks, fees and funding inside."""
+    if p.inverse:
+        price = mark * p.tick_size
+        coins = s.cash_coin - s.pos_lots * p.unit_value / price - s.fee_coin + s.funding
+        return coins * price
+    return (s.cash_units + s.pos_lots * mark) * p.unit_value - s.fee_units_e8 * 1e-8 * p.unit_value + s.funding
+
+
+@kernel
+def fees_paid(s: Rec, p: Rec, mark: float) -> float:
+    """Net fees in quote currency (rebates lower them)."""
+    if p.inverse:
+        return s.fee_coin * mark * p.tick_size
+    return s.fee_units_e8 * 1e-8 * p.unit_value

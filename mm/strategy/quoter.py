@@ -1,0 +1,241 @@
+"""The quoter of one account as a pure object: events and executions in, commands out. No I/O, no clock.
+
+It owns the books and the kernel's records of every instrument of the account. The records of an instrument are made
+at its first valid touch, because units are converted at that reference price. The live actor and the tests that
+compare live with simulated both drive this object; it calls the same kernels as ``mm.sim.engine``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.config.schema import RunConfig
+from mm.core.book import BOOK, Levels, apply, clear, is_valid, window
+from mm.core.instrument import Instrument
+from mm.core.jit import kernel
+from mm.core.types import (
+    ASK, BID, BUY_SIDE, CANCELING, CLEAR_ASK, CLEAR_BID, COMMAND, FILL, FREE, LAST, LIVE, SELL_SIDE, SENT, RecArray,
+    records,
+)  # fmt: skip
+from mm.strategy.kernel import decide, on_event
+from mm.strategy.orders import MAX_COMMANDS, diff_orders, on_exec, simulated_fee
+from mm.strategy.portfolio import equity
+from mm.strategy.setup import StrategyRecords, resolve
+from mm.strategy.state import REASONS
+
+
+@kernel
+def run_events(
+    ev: RecArray, books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, params: RecArray,
+    states: RecArray, orders: RecArray,
+) -> None:  # fmt: skip
+    """``on_event`` over a batch: one call from Python per batch instead of one per event."""
+    for k in range(ev.shape[0]):
+        e = ev[k]
+        if e.instrument == i:
+            on_event(
+                books, i, bids, asks, features[0], params[0], states[0], orders, e.kind, e.flags, e.tick, e.lots,
+                e.ts_exch_ns, e.ts_recv_ns,
+            )  # fmt: skip
+
+
+@kernel
+def run_decide(
+    books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, models: RecArray, policies: RecArray,
+    params: RecArray, states: RecArray, limits: RecArray, orders: RecArray, now_ns: int, stale: bool,
+    targets: RecArray, cmds: RecArray,
+) -> int:  # fmt: skip
+    """``decide`` then ``diff_orders``; returns the number of commands."""
+    decide(
+        books, i, bids, asks, features[0], models[0], policies[0], params[0], states[0], orders, now_ns, stale,
+        targets[0],
+    )  # fmt: skip
+    return diff_orders(params[0], states[0], limits[0], orders, targets[0], i, now_ns, cmds)
+
+
+@kernel
+def apply_exec(
+    params: RecArray, states: RecArray, orders: RecArray, kind: int, order_id: int, side: int, tick: int, lots: int,
+    maker: bool, fee_units_e8: int,
+) -> None:  # fmt: skip
+    """``on_exec`` on record arrays."""
+    on_exec(states[0], params[0], orders, kind, order_id, side, tick, lots, maker, fee_units_e8)
+
+
+def fee_units(instrument: Instrument, fee: Decimal) -> int:
+    """A charged fee in the ledger's unit (tick x lot x 1e-8), rounded to it."""
+    return round(fee / (instrument.tick_size * instrument.lot_size * instrument.contract_value) * 10**8)
+
+
+class _Slot:
+    """One instrument: its book window and, once a price is known, its strategy records."""
+
+    def __init__(self, instrument: Instrument) -> None:
+        self.instrument = instrument
+        self.bids: Levels = np.zeros(0, np.int64)
+        self.asks: Levels = np.zeros(0, np.int64)
+        self.records: StrategyRecords | None = None
+        self.pending_pos_lots = 0
+        self.pending_avg_tick = 0.0
+
+
+class Quoter:
+    """See the module. ``next_order`` is the number of the next order: set it so that ids stay unique after a restart."""
+
+    def __init__(self, cfg: RunConfig, instruments: Sequence[Instrument], *, own_in_feed: bool = True) -> None:
+        self.cfg = cfg
+        self.own_in_feed = own_in_feed
+        self.books: RecArray = records(len(instruments), BOOK)
+        self._slots = [_Slot(i) for i in instruments]
+        self.next_order = 1
+        self.unbooked = 0  # executions of an instrument we do not know
+
+    # --- input -------------------------------------------------------------------------------------------------------
+    def set_position(self, i: int, pos_lots: int, avg_tick: float) -> None:
+        """The venue's position before the first quote, at its average entry."""
+        slot = self._slots[i]
+        slot.pending_pos_lots, slot.pending_avg_tick = pos_lots, avg_tick
+        if slot.records is not None:
+            self._open_position(slot, slot.records)
+
+    def on_events(self, events: NDArray[Any]) -> None:
+        """Market events (EVENT array) of any of the instruments, in order of arrival."""
+        events = events.view(np.recarray)
+        for i, slot in enumerate(self._slots):
+            mine = events if len(self._slots) == 1 else events[events["instrument"] == i]
+            if len(mine) == 0:
+                continue
+            if slot.records is None:
+                self._warm_up(i, slot, mine)
+            else:
+                r = slot.records
+                run_events(mine, self.books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
+
+    def on_execs(self, execs: NDArray[Any], fees: Sequence[Decimal]) -> None:
+        """Execution reports (EXEC array) with the fee that the venue charged for each."""
+        for e, fee in zip(execs.view(np.recarray), fees, strict=True):
+            r = self._slots[e.instrument].records if e.instrument < len(self._slots) else None
+            if r is None:
+                self.unbooked += 1
+                continue
+            units = fee_units(r.instrument, fee) if e.kind == FILL else 0
+            apply_exec(
+                r.params, r.state, r.orders, int(e.kind), int(e.id), int(e.side), int(e.tick), int(e.lots),
+                bool(e.maker), units,
+            )  # fmt: skip
+
+    def set_halted(self, reason: int) -> None:
+        """Halt (a HALT_* code) or resume (0): halted, every decision pulls the quotes."""
+        for slot in self._slots:
+            if slot.records is not None:
+                slot.records.state[0].halted = reason
+
+    def forget_order(self, order_id: int) -> None:
+        """The executor did not send it, or the venue never knew it: free its slot."""
+        for slot in self._slots:
+            if slot.records is not None:
+                for o in slot.records.orders:
+                    if o.state != FREE and o.id == order_id:
+                        o.state = FREE
+
+    # --- output ------------------------------------------------------------------------------------------------------
+    def decide(self, now_ns: int, stale: bool = False) -> NDArray[Any]:
+        """Commands (COMMAND array) of one decision over all instruments."""
+        out = []
+        for i, slot in enumerate(self._slots):
+            r = slot.records
+            if r is None:
+                continue
+            r.state[0].next_order = self.next_order
+            n = run_decide(
+                self.books, i, slot.bids, slot.asks, r.features, r.model, r.policy, r.params, r.state, r.limits,
+                r.orders, now_ns, stale, r.target, r.cmds,
+            )  # fmt: skip
+            self.next_order = int(r.state[0].next_order)
+            if n:
+                out.append(r.cmds[:n].copy())
+        if not out:
+            return np.zeros(0, COMMAND)
+        return np.concatenate(out) if len(out) > 1 else out[0]
+
+    def records_of(self, i: int) -> StrategyRecords | None:
+        """Kernel records of an instrument, None before its first valid touch."""
+        return self._slots[i].records
+
+    def both_resting(self, i: int) -> bool:
+        """We have a resting order on both sides."""
+        r = self._slots[i].records
+        if r is None:
+            return False
+        resting = {int(o.side) for o in r.orders if o.state in (LIVE, CANCELING)}
+        return resting == {BUY_SIDE, SELL_SIDE}
+
+    def view(self, i: int) -> dict[str, Any]:
+        """What a person wants to see of one instrument."""
+        slot = self._slots[i]
+        r = slot.records
+        out: dict[str, Any] = {"symbol": slot.instrument.symbol, "ready": r is not None}
+        if r is None:
+            return out
+        s, f, t = r.state[0], r.features[0], r.target[0]
+        tick = float(slot.instrument.tick_size)
+        quotes = {}
+        for o in r.orders:
+            if o.state in (LIVE, CANCELING, SENT):
+                quotes["bid" if o.side == BUY_SIDE else "ask"] = round(int(o.tick) * tick, 10)
+        valid = bool(f.valid)
+        return out | {
+            "mid": float(f.mid) * tick if valid else None,
+            "position": float(slot.instrument.size(int(s.pos_lots))),
+            "equity_usd": float(equity(s, r.params[0], float(f.mid))) if valid else None,
+            "bid": quotes.get("bid"),
+            "ask": quotes.get("ask"),
+            "sigma_per_sqrt_s": float(s.sigma) * tick,
+            "reason": REASONS[int(t.reason)],
+            "fills": int(s.fills),
+            "decisions": int(s.decision),
+            "clamped": int(s.clamped),
+            "pulled": int(s.pulled),
+            "reservation_price": float(t.reservation_price) * tick if math.isfinite(t.reservation_price) else None,
+        }
+
+    # --- first price -------------------------------------------------------------------------------------------------
+    def _warm_up(self, i: int, slot: _Slot, events: RecArray) -> None:
+        """Build the book until its first valid touch, then convert the config at that mid and go on."""
+        b = self.books[i]
+        if len(slot.bids) == 0:
+            ticks = events["tick"][(events["kind"] <= ASK) & (events["lots"] > 0)]
+            if len(ticks) == 0:
+                return
+            b.base_tick, b.n = window(int(np.median(ticks)) // 2, int(np.median(ticks)) * 3 // 2, 0.0)
+            clear(b)
+            slot.bids, slot.asks = np.zeros(b.n, np.int64), np.zeros(b.n, np.int64)
+        for k, e in enumerate(events):
+            if e.kind in (BID, ASK, CLEAR_BID, CLEAR_ASK):
+                apply(b, slot.bids, slot.asks, int(e.kind), int(e.tick), int(e.lots))
+            if e.flags & LAST and is_valid(b):
+                mid = (int(b.base_tick) * 2 + int(b.bb) + int(b.ba)) * 0.5
+                r = resolve(self.cfg, slot.instrument, mid * float(slot.instrument.tick_size), own_in_feed=self.own_in_feed)
+                slot.records = r
+                self._open_position(slot, r)
+                run_events(events[k + 1 :], self.books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
+                return
+
+    def _open_position(self, slot: _Slot, r: StrategyRecords) -> None:
+        """Start from the venue's position, bought at its average entry so that equity starts at its unrealised PnL."""
+        lots = slot.pending_pos_lots
+        s, p = r.state[0], r.params[0]
+        s.pos_lots = lots
+        if p.inverse:
+            entry = slot.pending_avg_tick * p.tick_size
+            s.cash_coin = lots * p.unit_value / entry if lots else 0.0
+        else:
+            s.cash_units = -round(lots * slot.pending_avg_tick)
+
+

@@ -1,0 +1,176 @@
+"""From a config to the kernel's records, once: units are converted at a reference price and never again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mm.config.schema import GammaFromQmax, RunConfig
+from mm.core.instrument import Instrument
+from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
+from mm.core.units import Volatility
+from mm.errors import ConfigError
+from mm.models.base import POLICY
+from mm.models.registry import model_params
+from mm.models.risk_aversion import gamma_from_qmax
+from mm.strategy.orders import MAX_COMMANDS
+from mm.strategy.risk import LIMITS, LOSS
+from mm.strategy.state import FEATURES, PARAMS, STATE, TARGET
+
+FOREVER_NS = np.iinfo(np.int64).max
+
+
+@dataclass(slots=True)
+class StrategyRecords:
+    """Everything one strategy on one instrument owns: record arrays of length 1, ``orders`` and ``cmds`` longer."""
+
+    instrument: Instrument
+    ref_price: float
+    params: RecArray
+    model: RecArray
+    policy: RecArray
+    features: RecArray
+    state: RecArray
+    orders: RecArray
+    limits: RecArray
+    loss: RecArray
+    target: RecArray
+    cmds: RecArray
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _fee_e8(fee: Any) -> int:
+    return round(float(fee) * 1e8)
+
+
+def order_lots(cfg: RunConfig, instrument: Instrument, ref_price: float) -> tuple[int, int]:
+    """(order size, smallest order) in lots; a size that rounds to nothing is an error, not a silent minimum."""
+    size = cfg.strategy.order_size
+    try:
+        lots = size.lots(instrument, ref_price)
+    except ValueError as exc:
+        raise ConfigError(f"strategy.order_size: {exc}") from exc
+    smallest = instrument.min_lots(round(ref_price / float(instrument.tick_size)))
+    if lots < smallest:
+        raise ConfigError(
+            f"strategy.order_size: {size.value} {size.unit} is {lots} lots of {instrument.symbol}, below the smallest "
+            f"order of {smallest} lots (lot {instrument.lot_size}, min notional {instrument.min_notional}, "
+            f"price {ref_price:g})"
+        )
+    return lots, smallest
+
+
+def base_of_lots(instrument: Instrument, lots: int, ref_price: float) -> float:
+    """Base currency in a number of lots (inverse contracts: at the reference price)."""
+    units = float(instrument.size(lots) * instrument.contract_value)
+    return units / ref_price if instrument.kind == "inverse" else units
+
+
+def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_feed: bool = False) -> StrategyRecords:
+    """Kernel records for one instrument.
+
+    Args:
+        cfg: the run.
+        instrument: what is quoted.
+        ref_price: quote per base; converts bps and notional sizes into ticks and lots.
+        own_in_feed: the public book will contain our own orders.
+
+    Raises:
+        ConfigError: a size below the venue's minimum, a unit of another instrument, gamma without a solution.
+    """
+    if not (math.isfinite(ref_price) and ref_price > 0):
+        raise ConfigError(f"{instrument.symbol}: the reference price must be positive, got {ref_price}")
+    st, m = cfg.strategy, cfg.strategy.model
+    lots, smallest = order_lots(cfg, instrument, ref_price)
+    tick = float(instrument.tick_size)
+    static = isinstance(m.sigma, Volatility)
+    initial = m.sigma if isinstance(m.sigma, Volatility) else m.sigma.initial
+    sigma = initial.ticks_per_sqrt_s(instrument, ref_price)
+    kappa = m.kappa.per_tick(instrument, ref_price)
+    order_base = base_of_lots(instrument, lots, ref_price)
+    xi = None if m.xi is None else m.xi.per_tick(instrument, ref_price) * order_base
+    if isinstance(m.gamma, GammaFromQmax):
+        gamma = gamma_from_qmax(kappa, m.A, sigma, m.gamma.q_max, xi)
+    else:
+        gamma = m.gamma.per_tick(instrument, ref_price) * order_base
+    min_spread, max_spread, max_skew = (
+        d.ticks(instrument, ref_price) for d in (st.spread.min, st.spread.max, st.spread.max_skew)
+    )
+    if not 0 <= min_spread <= max_spread:
+        raise ConfigError(f"strategy.spread: min {min_spread:g} ticks is above max {max_spread:g} ticks")
+    ref_ticks = ref_price / tick
+    model = model_params(
+        m.name,
+        gamma=gamma,
+        kappa=kappa,
+        A=m.A,
+        sigma=sigma,
+        n_lots=m.n_lots,
+        xi=xi,
+        mu=m.mu.ticks(instrument, ref_price),
+        impact=m.impact.ticks(instrument, ref_price),
+        horizon_s=m.horizon,
+        mid_ticks=ref_ticks,
+        min_fraction=0.5 * min_spread / ref_ticks,
+        max_fraction=0.5 * max_spread / ref_ticks,
+    )
+    arrays = {
+        "params": records(1, PARAMS), "policy": records(1, POLICY), "features": records(1, FEATURES),
+        "state": records(1, STATE), "orders": records(ORDER_SLOTS, ORDER), "limits": records(1, LIMITS),
+        "loss": records(1, LOSS), "target": records(1, TARGET), "cmds": records(MAX_COMMANDS, COMMAND),
+    }  # fmt: skip
+    p = arrays["params"][0]
+    p.order_lots = lots
+    p.min_lots = smallest
+    p.max_inventory_lots = (
+        lots * m.n_lots if st.max_inventory is None else _lots(st.max_inventory, instrument, ref_price, "max_inventory")
+    )
+    p.spot = instrument.kind == "spot"
+    p.inverse = instrument.kind == "inverse"
+    p.unit_value = (
+        float(instrument.lot_size * instrument.contract_value) if p.inverse else instrument.unit_value()
+    )
+    p.tick_size = tick
+    p.maker_fee_e8 = _fee_e8(instrument.maker_fee if cfg.sim.maker_fee is None else cfg.sim.maker_fee)
+    p.taker_fee_e8 = _fee_e8(instrument.taker_fee if cfg.sim.taker_fee is None else cfg.sim.taker_fee)
+    p.microprice = st.reference == "microprice"
+    p.own_in_feed = own_in_feed
+    p.static_sigma = sigma if static else 0.0
+    if isinstance(m.sigma, Volatility):
+        p.sigma_halflife_s, p.sigma_sample_ns = 60.0, _ns(0.1)
+    else:
+        p.sigma_halflife_s, p.sigma_sample_ns = m.sigma.halflife, _ns(m.sigma.sample)
+        p.sigma_floor = m.sigma.floor.ticks_per_sqrt_s(instrument, ref_price)
+    p.horizon_s = m.horizon
+    p.session = m.horizon_mode == "session"
+    p.refresh_ns = _ns(st.refresh)
+    p.min_spread, p.max_spread, p.max_skew = min_spread, max_spread, max_skew
+    p.threshold = st.requote.threshold.ticks(instrument, ref_price)
+    p.min_age_ns, p.max_age_ns = _ns(st.requote.min_age), _ns(st.requote.max_age)
+    arrays["features"][0].sigma2 = sigma * sigma
+    fill_limits(arrays["limits"][0], cfg, instrument, ref_price)
+    return StrategyRecords(instrument, ref_price, model=model, **arrays)
+
+
+def fill_limits(lim: Any, cfg: RunConfig, instrument: Instrument, ref_price: float) -> None:
+    """Hard limits into a LIMITS record, with a lease that never ends (the live desk shortens it)."""
+    risk = cfg.risk
+    lim.max_pos_lots = _lots(risk.max_position, instrument, ref_price, "risk.max_position")
+    lim.max_notional_usd = min(risk.max_notional_usd, risk.initial_equity_usd * risk.leverage)
+    lim.max_daily_loss_usd = risk.max_daily_loss_usd
+    lim.max_drawdown_usd = risk.max_drawdown_usd
+    lim.initial_equity_usd = risk.initial_equity_usd
+    lim.valid_until_ns = FOREVER_NS
+
+
+def _lots(size: Any, instrument: Instrument, ref_price: float, what: str) -> int:
+    try:
+        return int(size.lots(instrument, ref_price))
+    except ValueError as exc:
+        raise ConfigError(f"{what}: {exc}") from exc

@@ -1,0 +1,333 @@
+"""Raymaker: market making on Ray. Parse, load one config, call one function; everything else lives in the packages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mm.errors import ConfigError, RaymakerError, RiskHalt
+
+if TYPE_CHECKING:
+    from mm.config import RawConfig
+
+app = typer.Typer(
+    name="raymaker",
+    help=(
+        "Market making on Ray: one decision kernel, traded live and searched by Ray Tune.\n\n"
+        "Start here:  python cli.py live              make markets on a local exchange\n\n"
+        "             python cli.py tune configs/grid.yaml   1,000 simulated trials of the same strategy\n\n"
+        "Exit codes: 0 ok, 1 failed, 2 usage or config, 3 halted by risk, 4 venue unreachable."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+data_app = typer.Typer(help="Order-book data: import, look, synthesise.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any config key, e.g. --set strategy.model.A=1.2. Repeat."),
+]
+Gamma = Annotated[str | None, typer.Option(help="Risk aversion: 0.1 (per quote currency), '0.1/bp' or '{q_max: 5}'.")]
+Kappa = Annotated[str | None, typer.Option(help="Decay of fill intensity with distance, e.g. '0.7/bp'.")]
+OrderSize = Annotated[str | None, typer.Option(help="Order size with its unit: '100 usd', '0.001 btc', '5 lots'.")]
+Leverage = Annotated[str | None, typer.Option(help="Leverage; above 1 needs risk.max_leverage raised too.")]
+Tag = Annotated[str | None, typer.Option(help="A word that is kept with the results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="A store made by `data import` (or 'synth').")]
+RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Run id or a part of it; default: every run.")]
+
+
+def _raw(
+    path: Path, sets: list[str] | None, *, gamma: str | None = None, kappa: str | None = None,
+    order_size: str | None = None, leverage: str | None = None, tag: str | None = None, data: str | None = None,
+) -> RawConfig:  # fmt: skip
+    from mm.config import load_raw
+
+    items = list(sets or [])
+    short = {
+        "strategy.model.gamma": gamma, "strategy.model.kappa": kappa, "strategy.order_size": order_size,
+        "risk.leverage": leverage, "tag": tag and json.dumps(tag), "data.source": data and json.dumps(data),
+    }  # fmt: skip
+    items += [f"{key}={value}" for key, value in short.items() if value]
+    return load_raw(path, items)
+
+
+def _say(result: dict[str, Any], as_json: bool, table: Callable[[], Any] | None = None) -> None:
+    """The result: a table for people, or exactly one JSON line."""
+    if as_json:
+        print(json.dumps(result, default=str), flush=True)
+        return
+    from rich.console import Console
+
+    Console().print(table() if table else _table(result))
+
+
+def _table(result: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    out = Table(show_header=False, box=None, pad_edge=False)
+    out.add_column(style="bold")
+    out.add_column(overflow="fold")
+    for key, value in result.items():
+        if isinstance(value, dict) and value:
+            for name, inner in value.items():
+                out.add_row(f"{key}.{name}", _text(inner))
+        else:
+            out.add_row(key, _text(value))
+    return out
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return "-" if value is None else str(value)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[float], None]]:
+    """A bar with ETA on stderr; yields a function that takes the share done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+# --- trade -----------------------------------------------------------------------------------------------------------
+@app.command()
+def live(
+    config: Annotated[Path, typer.Option(help="The run.")] = Path("configs/live.yaml"),
+    duration: Annotated[str | None, typer.Option(help="How long, e.g. 60s or 8h. Default: until Ctrl-C.")] = None,
+    sets: Sets = None, gamma: Gamma = None, kappa: Kappa = None, order_size: OrderSize = None,
+    leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Trade: a desk of Ray actors per exchange account. Paper by default, on a local exchange that it starts.
+
+    Uses the Ray that is running (`ray start --head`), or starts its own on loopback. The actors are detached: they
+    go on when this terminal dies; `status`, `stop`, `halt` and `rearm` reach them from any other. Ctrl-C stops
+    gracefully and cancels every order.
+    """
+    from mm.config import validate
+
+    if duration is not None:
+        sets = [*(sets or []), f"live.duration={duration}"]
+    cfg = validate(_raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag))
+    from actors.desk import live as run_live
+    from actors.live_table import LiveTable
+
+    with LiveTable(enabled=not as_json and sys.stderr.isatty()) as table:
+        summary = run_live(cfg, str(config), cfg.live.duration, table.update)
+    _say(summary, as_json)
+    if summary.get("halted"):
+        raise RiskHalt(f"the desk is halted: {summary['halted']}; `rearm` clears the latch")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """What is running: every desk, its venues, positions, quotes and why a side is not quoted."""
+    from actors.desk import status as run_status
+
+    _say(run_status(), as_json)
+
+
+@app.command()
+def stop(run: RunId = None, as_json: Json = False) -> None:
+    """Stop desks gracefully: cancel every order, write the summary; ends the Ray that `live` started, no other."""
+    from actors.desk import stop as run_stop
+
+    _say(run_stop(run), as_json)
+
+
+@app.command()
+def halt(
+    run: RunId = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the latch.")] = "operator",
+    as_json: Json = False,
+) -> None:
+    """Halt: no new order, every order cancelled, latched until `rearm`. The desk stays up and keeps watching."""
+    from actors.desk import halt as run_halt
+
+    _say(run_halt(run, reason), as_json)
+
+
+@app.command()
+def rearm(run: RunId = None, as_json: Json = False) -> None:
+    """Clear the halt latch and quote again."""
+    from actors.desk import rearm as run_rearm
+
+    _say(run_rearm(run), as_json)
+
+
+# --- simulate --------------------------------------------------------------------------------------------------------
+@app.command()
+def backtest(
+    config: Annotated[Path, typer.Argument(help="The run.")] = Path("configs/live.yaml"),
+    data: Data = None, out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    sets: Sets = None, gamma: Gamma = None, kappa: Kappa = None, order_size: OrderSize = None,
+    leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """One trial: replay a tape through the decision kernel with queue position, latency and fees; keep everything.
+
+    Same config, data and seed give the same result hash.
+    """
+    from mm.config import validate
+
+    cfg = validate(
+        _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
+    )
+    from mm.report.backtest import save
+    from mm.sim.run import simulate
+    from mm.sim.tape import open_tape
+
+    with _progress("synthetic tape") as bar:
+        tape = open_tape(cfg.data, bar)
+    result = simulate(cfg, tape)
+    label = f"{cfg.name}-{cfg.tag}" if cfg.tag else cfg.name
+    path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=tape.data_hash)
+    m = result.metrics
+    summary = {
+        "result_hash": result.result_hash, "events": result.events, "fills": m["fills"],
+        "taker_fills": m["taker_fills"], "position": m["position"], "equity": m["equity_usd"], "fees": m["fees_usd"],
+        "metrics": m, "path": str(path),
+    }  # fmt: skip
+    _say(summary, as_json)
+
+
+@app.command(name="run")
+def run_one(
+    config: Annotated[Path, typer.Option(help="The run.")] = Path("configs/live.yaml"),
+    data: Data = None, out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    sets: Sets = None, gamma: Gamma = None, kappa: Kappa = None, order_size: OrderSize = None,
+    leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """One trial of a config, the same as `backtest` (the name that `tune` users look for)."""
+    backtest(config, data, out, sets, gamma, kappa, order_size, leverage, tag, as_json)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Argument(help="A run with axes: lists where a scalar belongs, or {uniform: [a, b]}.")],
+    data: Data = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many configurations; default: tune.trials.")] = None,
+    max_par: Annotated[int | None, typer.Option("--max-par", min=1, help="How many at once.")] = None,
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    sets: Sets = None, gamma: Gamma = None, kappa: Kappa = None, order_size: OrderSize = None,
+    leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Search: a thousand trials of one YAML by Ray Tune, one durable row per configuration.
+
+    A killed sweep continues with `resume EXPERIMENT` and reruns nothing that is finished. The best of many trials is
+    the luckiest: read the report before you believe it.
+    """
+    raw = _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
+    from tune.sweep import sweep
+
+    _say(sweep(raw, trials=trials, max_par=max_par, out_root=out), as_json)
+
+
+@app.command()
+def resume(
+    experiment: Annotated[str, typer.Argument(help="Folder of a sweep, or its name below --out.")],
+    max_par: Annotated[int | None, typer.Option("--max-par", min=1, help="How many at once.")] = None,
+    out: Annotated[Path, typer.Option(help="Where results are.")] = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Continue a killed sweep; finished configurations are not run again and the table comes out the same."""
+    path = Path(experiment) if Path(experiment).is_dir() else out / experiment
+    from tune.sweep import resume as run_resume
+
+    _say(run_resume(path, max_par=max_par), as_json)
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+@data_app.command("import")
+def data_import(
+    files: Annotated[list[Path], typer.Argument(help="Raw files in order, plain or .gz.")],
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    fmt: Annotated[str, typer.Option("--format", help="Format of the files.")] = "binance-collector",
+    market: Annotated[str, typer.Option(help="usdm, spot or cm.")] = "usdm",
+    symbol: Annotated[str | None, typer.Option(help="Expected symbol; default: the one in the file.")] = None,
+    tick_size: Annotated[str | None, typer.Option(help="Price step; default: known or inferred.")] = None,
+    lot_size: Annotated[str | None, typer.Option(help="Size step; default: known or inferred.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Raw collector files to a memory-mapped store, with a quality report.
+
+    Example: python cli.py data import --format binance-collector --market usdm btcusdt_20240808.gz --out data/btc
+    """
+    from mm.data.importers import import_files
+    from mm.data.quality import render
+
+    with _progress("import") as bar:
+        report = import_files(
+            fmt, market, files, out, symbol=symbol, tick_size=tick_size, lot_size=lot_size, progress=bar
+        )
+    _say(report.to_dict(), as_json, lambda: render(report.to_dict()))
+
+
+@data_app.command("info")
+def data_info(
+    path: Annotated[Path, typer.Argument(help="A store.")],
+    as_json: Json = False,
+) -> None:
+    """The quality report of a store."""
+    from mm.data.quality import info, render
+
+    report = info(path)
+    _say(report, as_json, lambda: render(report))
+
+
+@data_app.command("plot")
+def data_plot(
+    path: Annotated[Path, typer.Argument(help="A store.")],
+    out: Annotated[Path | None, typer.Option(help="PNG to write; default: plot.png in the store.")] = None,
+) -> None:
+    """Mid, spread and trades of a store as one picture."""
+    from mm.report.data_plots import plot_store
+
+    print(plot_store(path, out or path / "plot.png"))
+
+
+@data_app.command("synth")
+def data_synth(
+    out: Annotated[Path, typer.Option(help="The store to write.")],
+    duration: Annotated[str, typer.Option(help="Length of the tape, e.g. 600s or 4h.")] = "600s",
+    seed: Annotated[int, typer.Option(help="Same seed, same tape.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Seeded synthetic order flow with adverse selection: Hawkes market orders around a moving fair price."""
+    from mm.core.units import parse_seconds
+    from mm.data.quality import info, render
+    from mm.data.synth import SynthSpec, write_synth
+
+    try:
+        seconds = parse_seconds(duration)
+    except ValueError as exc:
+        raise ConfigError(f"--duration: {exc}") from exc
+    with _progress("synthetic flow") as bar:
+        write_synth(out, SynthSpec(), seed, seconds, bar)
+    report = info(out)
+    _say(report, as_json, lambda: render(report))
+
+
+def main() -> None:
+    """Entry point: errors a user can cause become one message and the exit code of their kind."""
+    try:
+        app()
+    except RaymakerError as exc:
+        print(f"raymaker: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()

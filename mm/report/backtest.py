@@ -1,0 +1,68 @@
+"""A simulated run on disk: metrics, fills, samples and one picture of equity, inventory and quotes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mm.config.schema import RunConfig
+from mm.sim.run import SimResult
+
+_OUR_BID, _OUR_ASK, _MID = "#2a7f62", "#b23a48", "#444444"
+
+
+def save(result: SimResult, cfg: RunConfig, out: Path, *, data_hash: str) -> Path:
+    """Write ``metrics.json``, ``config.json``, ``fills.parquet``, ``samples.parquet``, ``picture.png`` into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    manifest = {"result_hash": result.result_hash, "data_hash": data_hash, "metrics": result.metrics}
+    (out / "metrics.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (out / "config.json").write_text(cfg.model_dump_json(indent=2) + "\n")
+    tick = float(result.instrument.tick_size)
+    fills = {name: np.ascontiguousarray(result.fills[name]) for name in result.fills.dtype.names or ()}
+    fills["price"] = fills["tick"] * tick
+    pq.write_table(pa.table(fills), out / "fills.parquet")
+    samples = {name: np.ascontiguousarray(result.samples[name]) for name in result.samples.dtype.names or ()}
+    pq.write_table(pa.table(samples), out / "samples.parquet")
+    picture(result.samples, result.fills, tick, str(result.instrument.symbol), out / "picture.png")
+    return out
+
+
+def picture(samples: NDArray[Any], fills: NDArray[Any], tick: float, symbol: str, path: Path) -> None:
+    """Three panels over time: mid with our quotes and fills, inventory, equity."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(3, 1, figsize=(12, 9), sharex=True, height_ratios=[3, 1, 1], layout="constrained")
+    if len(samples) == 0:
+        axes[0].set_title(f"{symbol}: nothing happened")
+    else:
+        start = int(samples["ts_ns"][0])
+        t = (samples["ts_ns"] - start) * 1e-9
+        axes[0].plot(t, samples["mid"] * tick, color=_MID, lw=0.8, label="mid")
+        for name, color, label in (("bid_tick", _OUR_BID, "our bid"), ("ask_tick", _OUR_ASK, "our ask")):
+            quote = np.where(samples[name] > 0, samples[name] * tick, np.nan)
+            axes[0].plot(t, quote, color=color, lw=0.6, alpha=0.8, label=label)
+        for side, color, marker, label in ((1, _OUR_BID, "^", "we bought"), (-1, _OUR_ASK, "v", "we sold")):
+            f = fills[fills["side"] == side]
+            at = (f["ts_exch_ns"] - start) * 1e-9
+            axes[0].scatter(at, f["tick"] * tick, color=color, marker=marker, s=18, zorder=3, label=label)
+        axes[0].set_title(f"{symbol}: {len(fills)} fills")
+        axes[0].legend(loc="upper left", ncols=5, fontsize=8)
+        axes[1].step(t, samples["pos_lots"], color=_MID, lw=0.9, where="post")
+        axes[1].axhline(0, color="#bbbbbb", lw=0.6)
+        axes[2].plot(t, samples["equity_usd"], color="#1f4e79", lw=0.9)
+        axes[2].axhline(0, color="#bbbbbb", lw=0.6)
+    axes[0].set_ylabel("price")
+    axes[1].set_ylabel("inventory [lots]")
+    axes[2].set_ylabel("profit [quote]\nfees inside")
+    axes[2].set_xlabel("seconds")
+    fig.savefig(path, dpi=110)
+    plt.close(fig)

@@ -45,6 +45,8 @@ class ExecDetail:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
+    """One working order as the venue knows it."""
+
     client_order_id: str
     venue_order_id: str
     symbol: str
@@ -55,6 +57,8 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class Position:
+    """What an account holds in one symbol."""
+
     symbol: str
     size: Decimal  # signed, base or contracts
     entry_price: Decimal | None
@@ -86,6 +90,8 @@ class Codec(Protocol):
 
 
 class PublicClient(Protocol):
+    """Market data over the real wire."""
+
     async def instruments(self) -> list[Instrument]: ...
     async def run(self, on_frame: OnFrame) -> None:
         """Connect, subscribe and deliver frames until the connection ends (raises ``VenueUnreachable``)."""
@@ -97,6 +103,8 @@ class PublicClient(Protocol):
 
 
 class TradingClient(Protocol):
+    """Orders of one account over the real wire."""
+
     async def connect(self, on_frame: OnFrame) -> None:
         """Authenticate; from now on private frames (acks, fills, cancels) arrive at ``on_frame``."""
 

@@ -1,0 +1,1 @@
+"""The local exchange's native face as a venue."""

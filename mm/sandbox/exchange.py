@@ -1,0 +1,381 @@
+"""The exchange without sockets and clocks: accounts around matching engines. Time is passed in.
+
+Public messages come out of ``flush``, private ones gather in ``outbox``; the server sends both.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, FUNDING_RATE_UNIT, MARK, SELL
+from mm.sandbox.ledger import Ledger
+from mm.sandbox.market import Market
+from mm.sandbox.spec import AccountSpec, ExchangeSpec, amount
+from mm.sim.matching import BACKGROUND, Reports
+from mm.venues.native import wire
+
+KEPT_FILLS: Final = 100_000  # per account, for queries
+KEPT_IDS: Final = 200_000  # closed client order ids per account that are still refused as duplicates
+FILLS_PAGE: Final = 2_000
+_RATE_UNIT: Final = Decimal(repr(FUNDING_RATE_UNIT))
+
+
+class Refused(Exception):
+    """A request that cannot be served; ``code`` is part of the protocol."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(slots=True)
+class ClientOrder:
+    """An order of an account while it is in the book or on its way through it."""
+
+    oid: int
+    cid: str
+    account: Account
+    market: Market
+    side: int
+    ticks: int
+    lots: int  # still open
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """Orders, money and history of one client."""
+
+    name: str
+    spec: AccountSpec
+    ledgers: dict[str, Ledger]  # by symbol
+    fees: dict[str, tuple[Decimal, Decimal]]  # by symbol: maker, taker
+    open: dict[str, ClientOrder] = field(default_factory=dict)  # by client order id
+    closed: dict[str, str] = field(default_factory=dict)  # client order id -> how it ended, the newest KEPT_IDS
+    fills: list[wire.Fill] = field(default_factory=list)
+    moved: set[str] = field(default_factory=set)  # symbols whose position changed since the last flush
+    deadline_ns: int = 0  # dead man; 0 is disarmed
+    n_orders: int = 0
+    n_rejects: int = 0
+    n_fills: int = 0
+    n_taker_fills: int = 0
+
+    def close(self, cid: str, how: str) -> None:
+        """An order ended; its id stays taken."""
+        self.open.pop(cid, None)
+        self.closed[cid] = how
+        if len(self.closed) > KEPT_IDS:
+            del self.closed[next(iter(self.closed))]
+
+
+class Exchange:
+    """All markets and accounts of one local exchange."""
+
+    def __init__(self, spec: ExchangeSpec) -> None:
+        self.instruments = spec.parsed_instruments()
+        self.markets = {i.symbol: Market(i, spec.stp) for i in self.instruments}
+        self.accounts = {raw.token: self._account(raw) for raw in spec.accounts}
+        self.outbox: list[tuple[Account, wire.Message]] = []
+        self._orders: dict[int, ClientOrder] = {}
+        self._last_oid = BACKGROUND
+
+    def _account(self, spec: AccountSpec) -> Account:
+        where = f"account {spec.name}"
+        ledgers, fees = {}, {}
+        for instrument in self.instruments:
+            inventory = amount(spec.positions.get(instrument.symbol, "0"), where)
+            ledgers[instrument.symbol] = Ledger(instrument, instrument.lots(inventory))
+            maker = instrument.maker_fee if spec.maker_fee is None else amount(spec.maker_fee, where)
+            taker = instrument.taker_fee if spec.taker_fee is None else amount(spec.taker_fee, where)
+            fees[instrument.symbol] = (maker, taker)
+        for text in (spec.balance, *spec.balances.values()):
+            amount(text, where)
+        return Account(spec.name, spec, ledgers, fees)
+
+    # --- orders ------------------------------------------------------------------------------------------------------
+    def place(self, account: Account, request: wire.Place, now_ns: int) -> str:
+        """Take one limit order; returns its status (open, filled, canceled, rejected)."""
+        account.n_orders += 1
+        market = self.markets.get(request.symbol)
+        reason, ticks, lots = self._check(account, market, request)
+        if reason or market is None:
+            return self._reject(account, request, 0, reason, now_ns)
+        side = wire.SIDE_SIGN[request.side]
+        self._last_oid += 1
+        order = ClientOrder(self._last_oid, request.cid, account, market, side, ticks, lots)
+        self._orders[order.oid] = account.open[order.cid] = order
+        reports = market.engine.new(
+            order.oid, account.name, side, ticks, lots, tif=request.tif, post_only=request.post_only
+        )
+        if reports[0][0] == "rejected":
+            del self._orders[order.oid]
+            account.close(order.cid, "rejected")
+            return self._reject(account, request, order.oid, reports[0][2], now_ns)
+        self._apply(market, side, reports, now_ns)
+        return "open" if order.cid in account.open else account.closed[order.cid]
+
+    def cancel(self, account: Account, request: wire.Cancel, now_ns: int) -> str:
+        """Cancel one order; returns canceled or rejected."""
+        order = account.open.get(request.cid)
+        if order is None:
+            reason = account.closed.get(request.cid, "unknown_order")
+            self.outbox.append((account, wire.CancelReject(request.symbol, request.cid, reason, now_ns)))
+            return "rejected"
+        self._cancel(order, "user", now_ns)
+        return "canceled"
+
+    def cancel_all(self, account: Account, now_ns: int, reason: str = "user") -> int:
+        """Cancel every open order of an account; returns how many there were."""
+        orders = list(account.open.values())
+        for order in orders:
+            self._cancel(order, reason, now_ns)
+        return len(orders)
+
+    def arm(self, account: Account, timeout_s: float, now_ns: int) -> None:
+        """Dead man: cancel everything at ``now + timeout`` unless armed again; 0 disarms."""
+        account.deadline_ns = now_ns + round(timeout_s * 1e9) if timeout_s else 0
+
+    def expire(self, now_ns: int) -> None:
+        """Let the dead men whose time has come cancel."""
+        for account in self.accounts.values():
+            if account.deadline_ns and now_ns >= account.deadline_ns:
+                account.deadline_ns = 0
+                self.cancel_all(account, now_ns, "dead_man")
+
+    def _check(self, account: Account, market: Market | None, request: wire.Place) -> tuple[str, int, int]:
+        """(reason to reject or "", ticks, lots); a reduce-only order is cut down to the position."""
+        if market is None:
+            return "unknown_symbol", 0, 0
+        if not 0 < len(request.cid) <= 64:
+            return "bad_cid", 0, 0
+        if request.cid in account.open or request.cid in account.closed:
+            return "duplicate_cid", 0, 0
+        try:
+            ticks = market.units.ticks(request.px)
+        except ValueError:
+            return "bad_px", 0, 0
+        try:
+            lots = market.units.lots(request.qty)
+        except ValueError:
+            return "bad_qty", 0, 0
+        if ticks <= 0 or lots <= 0:
+            return "bad_px" if ticks <= 0 else "bad_qty", 0, 0
+        side = wire.SIDE_SIGN[request.side]
+        reason = ""
+        if request.reduce_only:
+            lots = min(lots, -side * account.ledgers[request.symbol].lots)
+            if request.tif == "GTC":
+                reason = "reduce_only_needs_ioc"
+            elif lots <= 0:
+                reason = "reduce_only"
+        elif market.instrument.notional(ticks, lots) < market.instrument.min_notional:
+            reason = "min_notional"
+        elif market.instrument.kind == "spot" and not self._can_pay(account, market, side, ticks, lots):
+            reason = "insufficient_balance"
+        return reason, ticks, lots
+
+    def _can_pay(self, account: Account, market: Market, side: int, ticks: int, lots: int) -> bool:
+        """Spot: inventory covers every open sale, the balance every open purchase with its fee."""
+        instrument = market.instrument
+        if side < 0:
+            selling = sum(o.lots for o in account.open.values() if o.market is market and o.side < 0)
+            return selling + lots <= account.ledgers[instrument.symbol].lots
+        spending = sum(
+            (o.market.instrument.notional(o.ticks, o.lots) for o in account.open.values() if o.side > 0),
+            instrument.notional(ticks, lots),
+        )
+        maker, taker = account.fees[instrument.symbol]
+        return spending * (1 + max(maker, taker, Decimal(0))) <= self.balance(account, instrument.symbol)
+
+    def _reject(self, account: Account, request: wire.Place, oid: int, reason: str, now_ns: int) -> str:
+        account.n_rejects += 1
+        update = wire.OrderUpdate(
+            request.symbol, request.cid, oid, request.side, request.px, request.qty, "rejected", reason, now_ns
+        )
+        self.outbox.append((account, update))
+        return "rejected"
+
+    def _cancel(self, order: ClientOrder, reason: str, now_ns: int) -> None:
+        order.market.engine.cancel(order.oid)
+        self._end(order, "canceled", reason, now_ns)
+
+    # --- background --------------------------------------------------------------------------------------------------
+    def background(self, symbol: str, rows: Iterable[tuple[int, int, int]], now_ns: int) -> None:
+        """Play (kind, tick, lots) of the anonymous flow (``mm.core.types``) into a market."""
+        market = self.markets[symbol]
+        engine = market.engine
+        for kind, tick, lots in rows:
+            if kind in (BID, ASK):
+                side = 1 if kind == BID else -1
+                reports = engine.set_background_level(side, tick, lots)
+            elif kind in (SELL, BUY):
+                side = 1 if kind == BUY else -1
+                reports = engine.take_background(side, tick, lots)
+            else:
+                if kind in (CLEAR_BID, CLEAR_ASK):
+                    engine.clear_background(1 if kind == CLEAR_BID else -1, tick)
+                elif kind == MARK:
+                    market.mark = tick
+                    market.news.append(wire.Mark(symbol, now_ns, market.units.price(tick)))
+                elif kind == FUNDING:
+                    self.settle(symbol, tick, lots * _RATE_UNIT, now_ns)
+                continue
+            if reports:
+                self._apply(market, side, reports, now_ns)
+
+    def settle(self, symbol: str, mark: int, rate: Decimal, now_ns: int) -> None:
+        """A funding settlement: every position of the market pays or receives."""
+        market = self.markets[symbol]
+        market.mark = mark
+        market.news.append(wire.Funding(symbol, now_ns, format(rate, "f"), market.units.price(mark)))
+        for account in self.accounts.values():
+            if account.ledgers[symbol].settle(mark, rate):
+                account.moved.add(symbol)
+
+    # --- what the engine reported ------------------------------------------------------------------------------------
+    def _apply(self, market: Market, side: int, reports: Reports, now_ns: int) -> None:
+        """Book the reports of one stimulus; ``side`` is the side of the order that came in."""
+        for report in reports:
+            if report[0] == "trade":
+                _, maker_id, taker_id, ticks, lots = report
+                trade_id = market.print_trade(side, ticks, lots)
+                if maker_id != BACKGROUND:
+                    self._fill(self._orders[maker_id], trade_id, ticks, lots, True, now_ns)
+                if taker_id != BACKGROUND:
+                    self._fill(self._orders[taker_id], trade_id, ticks, lots, False, now_ns)
+            elif report[0] == "rested":
+                self._update(self._orders[report[1]], "open", "", now_ns)
+            elif report[0] == "canceled":
+                self._end(self._orders[report[1]], "canceled", report[3], now_ns)
+
+    def _fill(self, order: ClientOrder, trade_id: int, ticks: int, lots: int, maker: bool, now_ns: int) -> None:
+        account, market = order.account, order.market
+        symbol, units = market.instrument.symbol, market.units
+        ledger = account.ledgers[symbol]
+        fee = ledger.fill(order.side, ticks, lots, account.fees[symbol][0 if maker else 1])
+        order.lots -= lots
+        account.n_fills += 1
+        account.n_taker_fills += not maker
+        fill = wire.Fill(
+            symbol,
+            order.cid,
+            order.oid,
+            account.n_fills,
+            trade_id,
+            wire.SIDE_NAME[order.side],
+            units.price(ticks),
+            units.size(lots),
+            units.size(order.lots),
+            format(fee, "f"),
+            maker,
+            units.size(ledger.lots),
+            now_ns,
+        )
+        account.fills.append(fill)
+        if len(account.fills) > KEPT_FILLS + FILLS_PAGE:
+            del account.fills[:-KEPT_FILLS]
+        account.moved.add(symbol)
+        self.outbox.append((account, fill))
+        if order.lots == 0:
+            self._end(order, "filled", "", now_ns)
+
+    def _end(self, order: ClientOrder, status: str, reason: str, now_ns: int) -> None:
+        del self._orders[order.oid]
+        order.account.close(order.cid, status)
+        self._update(order, status, reason, now_ns)
+
+    def _update(self, order: ClientOrder, status: Any, reason: str, now_ns: int) -> None:
+        self.outbox.append((order.account, self._describe(order, status, reason, now_ns)))
+
+    @staticmethod
+    def _describe(order: ClientOrder, status: Any, reason: str, now_ns: int) -> wire.OrderUpdate:
+        units = order.market.units
+        return wire.OrderUpdate(
+            order.market.instrument.symbol,
+            order.cid,
+            order.oid,
+            wire.SIDE_NAME[order.side],
+            units.price(order.ticks),
+            units.size(order.lots),
+            status,
+            reason,
+            now_ns,
+        )
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+    def flush(self, now_ns: int) -> list[tuple[str, wire.Message]]:
+        """Public messages by symbol since the last call; positions that moved go to the outbox."""
+        for account in self.accounts.values():
+            if account.moved:
+                self.outbox.extend((account, self.position(account, symbol, now_ns)) for symbol in account.moved)
+                account.moved = set()
+        return [(symbol, message) for symbol, market in self.markets.items() for message in market.flush(now_ns)]
+
+    def market(self, symbol: str) -> Market:
+        """A market by symbol; raises ``Refused``."""
+        try:
+            return self.markets[symbol]
+        except KeyError:
+            raise Refused("unknown_symbol", f"no instrument {symbol!r} here") from None
+
+    def balance(self, account: Account, symbol: str) -> Decimal:
+        """Balance in the settlement currency of a symbol, without unrealised profit."""
+        instrument = self.markets[symbol].instrument
+        currency = _currency(instrument)
+        start = Decimal(account.spec.balances.get(currency, account.spec.balance))
+        gains = (a.realised for a in account.ledgers.values() if _currency(a.instrument) == currency)
+        return sum(gains, start)
+
+    def position(self, account: Account, symbol: str, now_ns: int) -> wire.Position:
+        """Position and balance of an account in a symbol; raises ``Refused`` for an unknown one."""
+        units = self.market(symbol).units
+        ledger = account.ledgers[symbol]
+        entry = ledger.entry
+        return wire.Position(
+            symbol,
+            units.size(ledger.lots),
+            None if entry is None else format(entry, "f"),
+            format(self.balance(account, symbol), "f"),
+            now_ns,
+        )
+
+    def open_orders(self, account: Account, now_ns: int) -> list[wire.OrderUpdate]:
+        """Open orders of an account."""
+        return [self._describe(order, "open", "", now_ns) for order in account.open.values()]
+
+    @staticmethod
+    def fills(account: Account, since_ns: int, after: int) -> list[wire.Fill]:
+        """One page of an account's fills, oldest first."""
+        known = account.fills
+        if not known:
+            return []
+        start = max(bisect_left(known, since_ns, key=lambda fill: fill.ts), after - known[0].n + 1)
+        return known[start : start + FILLS_PAGE]
+
+    def stats(self) -> dict[str, Any]:
+        """Counters per account and in total."""
+        accounts = {
+            a.name: {
+                "orders": a.n_orders,
+                "rejects": a.n_rejects,
+                "fills": a.n_fills,
+                "taker_fills": a.n_taker_fills,
+                "open_orders": len(a.open),
+                "positions": {s: self.markets[s].units.size(ledger.lots) for s, ledger in a.ledgers.items()},
+            }
+            for a in self.accounts.values()
+        }
+        return {
+            "orders": sum(a.n_orders for a in self.accounts.values()),
+            "fills": sum(a.n_fills for a in self.accounts.values()),
+            "trades": {symbol: market.trade_id for symbol, market in self.markets.items()},
+            "accounts": accounts,
+        }
+
+
+def _currency(instrument: Any) -> str:
+    """Settlement currency."""
+    return str(instrument.base if instrument.kind == "inverse" else instrument.quote)

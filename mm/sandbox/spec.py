@@ -1,0 +1,78 @@
+"""What one local exchange is: instruments, accounts, background flow. The file that ``--spec`` names."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from mm.core.instrument import Instrument
+from mm.errors import ConfigError
+from mm.sim.matching import Stp
+
+
+class AccountSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One account. Amounts are decimal strings; ``positions`` is the starting inventory by symbol (spot)."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    token: Annotated[str, msgspec.Meta(min_length=8)]
+    balance: str = "100000"  # in every settlement currency that ``balances`` does not name
+    balances: dict[str, str] = {}
+    positions: dict[str, str] = {}
+    maker_fee: str | None = None  # signed fraction; default: the instrument's
+    taker_fee: str | None = None
+
+
+class BackgroundSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where a market's anonymous flow comes from; ``params`` are fields of ``mm.data.synth.SynthSpec``."""
+
+    kind: Literal["synth", "store"]
+    path: str = ""  # store: its directory
+    seed: int = 1
+    speed: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    params: dict[str, Any] = {}
+
+
+class ExchangeSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One exchange process."""
+
+    control_token: Annotated[str, msgspec.Meta(min_length=8)]
+    instruments: Annotated[list[dict[str, str]], msgspec.Meta(min_length=1)]
+    accounts: list[AccountSpec] = []
+    background: dict[str, BackgroundSpec] = {}  # by symbol
+    stp: Stp = "cancel_newest"
+    name: str = "local"
+
+    def parsed_instruments(self) -> list[Instrument]:
+        """The instruments, checked."""
+        out = [Instrument.from_dict(raw) for raw in self.instruments]
+        symbols = [instrument.symbol for instrument in out]
+        for symbol in {*symbols, *self.background}:
+            if symbols.count(symbol) != 1:
+                raise ConfigError(f"exchange {self.name}: symbol {symbol!r} must be listed once in instruments")
+        return out
+
+
+def parse_spec(raw: bytes, where: str) -> ExchangeSpec:
+    """A spec from JSON; raises ``ConfigError`` that names ``where`` and the field."""
+    try:
+        spec = msgspec.json.decode(raw, type=ExchangeSpec)
+    except msgspec.MsgspecError as exc:
+        raise ConfigError(f"{where}: {exc}") from exc
+    names = [account.name for account in spec.accounts]
+    tokens = [account.token for account in spec.accounts]
+    if len(set(names)) != len(names) or len(set(tokens)) != len(tokens):
+        raise ConfigError(f"{where}: accounts need names and tokens of their own")
+    return spec
+
+
+def amount(text: str, what: str) -> Decimal:
+    """A finite decimal; raises ``ConfigError``."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation as exc:
+        raise ConfigError(f"{what}: {text!r} is not a decimal number") from exc
+    if not value.is_finite():
+        raise ConfigError(f"{what}: {text!r} is not finite")
+    return value

@@ -1,0 +1,1 @@
+"""Tapes: the store, importers, synthetic flow."""

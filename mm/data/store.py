@@ -21,10 +21,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from mm.core.book import Levels, apply, is_valid, new_book, window
+from mm.core.book import window
 from mm.core.instrument import Instrument
-from mm.core.jit import kernel
-from mm.core.types import ASK, BUY, CLEAR_ASK, CLEAR_BID, EVENT, LAST, SELL, Rec, RecArray, records
+from mm.core.types import ASK, BUY, CLEAR_ASK, CLEAR_BID, EVENT, LAST, SELL, RecArray, records
+from mm.data.touch import Walker
 from mm.errors import DataError, RaymakerError
 
 SCHEMA: Final = 1
@@ -112,6 +112,7 @@ class StoreWriter:
             raise DataError(f"{self.path} exists and is not a store: refusing to overwrite it")
         self.instrument = instrument
         self.source = source
+        self.min_latency_ns = _NOWHERE[0]  # smallest ts_recv_ns - ts_exch_ns so far; negative when clocks disagree
         self._n = 0
         self._last_recv_ns = _NOWHERE[1]
         self._first_recv_ns = 0
@@ -149,8 +150,7 @@ class StoreWriter:
         recv = np.ascontiguousarray(events["ts_recv_ns"])
         if recv[0] < self._last_recv_ns or np.any(recv[1:] < recv[:-1]):
             raise DataError(f"{self.path}: events must be sorted by ts_recv_ns (near row {self._n})")
-        if np.any(events["ts_exch_ns"] > recv):
-            raise DataError(f"{self.path}: an event left the exchange after it was received (near row {self._n})")
+        self.min_latency_ns = min(self.min_latency_ns, int((recv - events["ts_exch_ns"]).min()))
         if self._n == 0:
             self._first_recv_ns = int(recv[0])
         self._last_recv_ns = int(recv[-1])
@@ -161,15 +161,25 @@ class StoreWriter:
             self._files[name].write(column.data)
         self._n += n
 
-    def finish(self, quality: dict[str, Any] | None = None) -> Store:
-        """Complete the store and open it; ``quality`` (JSON-able) is kept in ``meta.json``."""
+    def finish(self, quality: dict[str, Any] | None = None, exch_shift_ns: int = 0) -> Store:
+        """Complete the store and open it; ``quality`` (JSON-able) is kept in ``meta.json``.
+
+        ``exch_shift_ns`` is added to every ``ts_exch_ns``: the one correction that is known only at the end. Raises
+        ``DataError`` when an event would still leave the exchange after it was received.
+        """
         if self._n == 0:
             self.abort()
             raise DataError(f"{self.path}: no events to store")
+        if self.min_latency_ns < exch_shift_ns:
+            self.abort()
+            early_ns = exch_shift_ns - self.min_latency_ns
+            raise DataError(f"{self.path}: an event left the exchange {early_ns} ns after it was received")
         for name, file in self._files.items():
             file.seek(0)
             _write_header(file, COLUMNS[name], self._n)
             file.close()
+        if exch_shift_ns:
+            self._shift_exchange_clock(exch_shift_ns)
         low, high = self._touch_range()
         meta = {
             "schema": SCHEMA,
@@ -186,6 +196,15 @@ class StoreWriter:
         (self._temp / META).write_text(json.dumps(meta, indent=1) + "\n")
         _move_into_place(self._temp, self.path)
         return Store.open(self.path)
+
+    def _shift_exchange_clock(self, shift_ns: int) -> None:
+        column = np.load(self._temp / "ts_exch_ns.npy", mmap_mode="r+")
+        digest = hashlib.sha256()
+        for at in range(0, self._n, _BLOCK):
+            column[at : at + _BLOCK] += shift_ns
+            digest.update(np.ascontiguousarray(column[at : at + _BLOCK]).data)
+        column.flush()
+        self._hashes["ts_exch_ns"] = digest
 
     def _see_prices(self, kind: Column, tick: Column) -> None:
         trades = tick[(kind == SELL) | (kind == BUY)]
@@ -205,29 +224,19 @@ class StoreWriter:
             low, high = self._low_level, self._high_level
         if low > high:
             raise DataError(f"{self.path}: no trade and no level among {self._n} events")
-        book, bids, asks = new_book(*window(low, high, 0.1))
-        out = np.array(_NOWHERE)
+        walker = Walker(window(low, high, 0.1))
+        lowest, highest = _NOWHERE
         kind, flags, tick, lots = (
             np.load(self._temp / f"{name}.npy", mmap_mode="r") for name in ("kind", "flags", "tick", "lots")
         )
         for at in range(0, self._n, _BLOCK):
             part = slice(at, at + _BLOCK)
-            _touch_range(book[0], bids, asks, kind[part], flags[part], tick[part], lots[part], out)
-        if out[0] > out[1]:  # never two-sided
-            return low, high
-        return int(out[0]), int(out[1])
-
-
-@kernel
-def _touch_range(
-    b: Rec, bids: Levels, asks: Levels, kind: Column, flags: Column, tick: Column, lots: Column, out: Levels
-) -> None:
-    for k in range(len(kind)):
-        kd = int(kind[k])
-        apply(b, bids, asks, kd, int(tick[k]), int(lots[k]))
-        if flags[k] & LAST and is_valid(b):
-            out[0] = min(out[0], b.bb + b.base_tick)
-            out[1] = max(out[1], b.ba + b.base_tick)
+            best_bid, best_ask = walker.feed(kind[part], tick[part], lots[part])
+            shown = (best_bid > 0) & ((flags[part] & LAST) > 0)
+            if shown.any():
+                lowest = min(lowest, int(best_bid[shown].min()))
+                highest = max(highest, int(best_ask[shown].max()))
+        return (lowest, highest) if lowest <= highest else (low, high)
 
 
 def clear_rows(ts_exch_ns: int, ts_recv_ns: int, flags: int) -> RecArray:

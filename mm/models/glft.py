@@ -233,5 +233,6 @@ def _table(rho: Floats, k: float, base: float, delta: float, log_v0: float) -> Q
     n = rho.size // 2
     delta_bid, delta_ask = np.empty(2 * n + 1), np.empty(2 * n + 1)
     table_from_ratios(rho, k, base, delta_bid, delta_ask)
-    log_v = np.concatenate([[0.0], -np.cumsum(rho)])
-    return QuoteTable(np.arange(-n, n + 1) * float(delta), delta_bid, delta_ask, log_v - log_v[n] + log_v0)
+    log_v = np.zeros(2 * n + 1)
+    log_v[1:] = -np.cumsum(rho)
+    return QuoteTable(float(delta) * np.arange(-n, n + 1), delta_bid, delta_ask, log_v - log_v[n] + log_v0)

@@ -48,7 +48,7 @@ def equivalent_skew(q: float, gamma: float, sigma: float, tau: float, spread: fl
 
 @kernel
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:
-    """Affine policy: each side a clamped fraction of ``mid_ticks``, times (1 ± q/n_lots). gamma and kappa unconverted."""
+    """Affine policy: each side a clamped fraction of ``mid_ticks``, times (1 ± q/n_lots); gamma, kappa as they come."""
     if not (p.kappa > 0.0 and p.gamma >= 0.0 and sigma >= 0.0 and tau_s >= 0.0 and p.mid_ticks > 0.0 and p.n_lots >= 1):
         set_none(pol)
         return

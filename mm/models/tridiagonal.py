@@ -46,7 +46,7 @@ def is_positive(e: Floats, x: float, m: int) -> bool:
         left = e[i] + x - 1.0 / left
         if left <= 0.0:
             return False
-    return e[m] + x - 1.0 / right - 1.0 / left > 0.0
+    return bool(e[m] + x - 1.0 / right - 1.0 / left > 0.0)
 
 
 @kernel

@@ -28,7 +28,7 @@ def sigma_from_daily(mid: float, sigma_daily: float) -> float:
 
 
 def to_scale_free(gamma: float, kappa: float, A: float, sigma: float, unit: float, lot: float) -> ScaleFree:
-    """From gamma [1/quote], kappa [1/price], sigma [price/√s] to price unit ``unit`` [price] and order ``lot`` [base]."""
+    """From gamma [1/quote], kappa [1/price], sigma [price/√s] to price unit ``unit`` and order size ``lot`` [base]."""
     return ScaleFree(gamma * unit * lot, kappa * unit, A, sigma / unit)
 
 

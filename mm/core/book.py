@@ -157,4 +157,4 @@ def apply(b: Rec, bids: Levels, asks: Levels, kind: int, tick: int, lots: int) -
 @kernel
 def is_valid(b: Rec) -> bool:
     """Both sides are there and do not cross."""
-    return b.bb >= 0 and b.ba < b.n and b.bb < b.ba
+    return bool(b.bb >= 0 and b.ba < b.n and b.bb < b.ba)

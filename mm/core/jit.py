@@ -44,7 +44,7 @@ def _cache_dir() -> Path:
 
 
 if not os.environ.get("NUMBA_CACHE_DIR"):
-    numba.config.CACHE_DIR = str(_cache_dir())
+    numba.config.CACHE_DIR = str(_cache_dir())  # type: ignore[attr-defined]  # numba sets its options at run time
 
 
 def kernel(fn: F) -> F:

@@ -41,8 +41,8 @@ class Ledger:
         """Book one execution; returns its fee (negative is a rebate)."""
         worth = self.worth(ticks)
         signed = side * lots
-        value = worth * signed
-        fee = abs(value) * rate
+        value = _EXACT.multiply(worth, signed)
+        fee = _EXACT.multiply(abs(value), rate)
         self.cash = _EXACT.subtract(self.cash, value)
         self.fees = _EXACT.add(self.fees, fee)
         before = self.lots
@@ -52,7 +52,7 @@ class Ledger:
         elif before * after > 0:  # smaller, same sign
             self.cost = _EXACT.divide(_EXACT.multiply(self.cost, after), before)
         else:  # closed, perhaps reversed
-            self.cost = worth * after
+            self.cost = _EXACT.multiply(worth, after)
         self.lots = after
         return fee
 

@@ -88,18 +88,17 @@ def start_exchange(
 def stop_exchange(handle: ExchangeHandle, timeout_s: float = 5.0) -> None:
     """Ask an exchange to end, then insist; harmless when it has gone."""
     process = handle.process()
-    if process is None:
-        return
-    with contextlib.suppress(VenueUnreachable):
-        control(handle, wire.Shutdown(token=handle.control_token))
-    for insist in (process.terminate, process.kill, None):
-        try:
-            process.wait(timeout_s)
-        except psutil.TimeoutExpired:
-            if insist is not None:
-                insist()
-        else:
-            break
+    if process is not None:
+        with contextlib.suppress(VenueUnreachable):
+            control(handle, wire.Shutdown(token=handle.control_token))
+        for insist in (process.terminate, process.kill, None):
+            try:
+                process.wait(timeout_s)
+            except psutil.TimeoutExpired:
+                if insist is not None:
+                    insist()
+            else:
+                break
     child = _children.pop(handle.pid, None)
     if child is not None:
         child.poll()

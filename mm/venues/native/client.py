@@ -118,8 +118,8 @@ class _Client:
         """host:port."""
         return f"{self._host}:{self._port}"
 
-    async def _connect(self, on_frame: OnFrame | None) -> _Link:
-        """Open a new connection in place of the old one."""
+    async def _connect(self, on_frame: OnFrame | None, first: wire.AnyRequest | None = None) -> _Link:
+        """Open a new connection in place of the old one; its ``first`` request must succeed."""
         await self.close()
         loop = asyncio.get_running_loop()
         try:
@@ -130,6 +130,12 @@ class _Client:
                 f"{self.where}: cannot connect ({str(exc) or 'timed out'}); start the exchange or correct its address"
             ) from exc
         self._open = link
+        if first is not None:
+            try:
+                await self._ask(first)
+            except VenueUnreachable:
+                await self.close()
+                raise
         return link
 
     @property
@@ -167,8 +173,7 @@ class NativePublicClient(_Client):
 
     async def run(self, on_frame: OnFrame) -> None:
         """Deliver frames until the connection ends: returns after ``close``, else raises ``VenueUnreachable``."""
-        link = await self._connect(on_frame)
-        await self._ask(wire.Subscribe(symbols=self._symbols))
+        link = await self._connect(on_frame, wire.Subscribe(symbols=self._symbols))
         fault = await link.ended
         if self._open is link:
             raise link.gone() from fault
@@ -187,8 +192,7 @@ class NativeTradingClient(_Client):
 
     async def connect(self, on_frame: OnFrame) -> None:
         """Log in; from now on private frames arrive at ``on_frame``."""
-        await self._connect(on_frame)
-        await self._ask(wire.Login(token=self._token))
+        await self._connect(on_frame, wire.Login(token=self._token))
 
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
         """Send one post-only limit order."""

@@ -235,4 +235,4 @@ def _table(rho: Floats, k: float, base: float, delta: float, log_v0: float) -> Q
     table_from_ratios(rho, k, base, delta_bid, delta_ask)
     log_v = np.zeros(2 * n + 1)
     log_v[1:] = -np.cumsum(rho)
-    return QuoteTable(float(delta) * np.arange(-n, n + 1), delta_bid, delta_ask, log_v - log_v[n] + log_v0)
+    return QuoteTable(delta * np.arange(-n, n + 1, dtype=np.float64), delta_bid, delta_ask, log_v - log_v[n] + log_v0)

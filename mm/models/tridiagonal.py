@@ -1,4 +1,4 @@
-"""The linear algebra of GLFT: the ground state and the exponential of T = diag(e) - (ones beside the diagonal), e >= 0.
+"""The linear algebra of GLFT: ground state and exponential of T = diag(e) - (ones beside it), e convex, min(e) = 0.
 
 A general eigensolver gives small components of the ground state an absolute error of 1e-16 of the largest, which is
 useless here: quotes are *ratios* of neighbouring components that may span hundreds of orders of magnitude. So both

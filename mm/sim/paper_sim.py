@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.core.jit import kernel
-from mm.models import avellaneda_stoikov, glft, legacy_glft
+from mm.models import glft, legacy_glft
 
 Floats = NDArray[np.float64]
 FillRule = Literal["min(1,lambda*dt)", "1-exp(-lambda*dt)"]
@@ -51,7 +51,7 @@ class World:
     @property
     def tau(self) -> Floats:
         """Time left at each step: T, T-dt, …, dt."""
-        return self.T - self.dt * np.arange(self.steps)
+        return self.T - self.dt * np.arange(self.steps, dtype=np.float64)
 
 
 class Offsets(NamedTuple):
@@ -135,8 +135,7 @@ def policy_offsets(w: World, policy: str, q_limit: int) -> Offsets:
         tables = [glft.exact(w.gamma, w.k, w.A, w.sigma, float(tau), q_limit) for tau in w.tau]
         return Offsets(np.array([t.delta_bid for t in tables]), np.array([t.delta_ask for t in tables]))
     if policy == "as2008":
-        inventory, liquidity = avellaneda_stoikov.terms(w.gamma, w.sigma, w.tau, w.k, 1.0)
-        return affine_offsets(0.5 * (inventory + liquidity), inventory, q_limit)
+        return affine_offsets(0.5 * paper_spread(w, "full"), w.gamma * w.sigma * w.sigma * w.tau, q_limit)
     if policy == "symmetric":
         return affine_offsets(0.5 * paper_spread(w, "avg"), 0.0 * ones, q_limit)
     if policy == "seed":

@@ -18,6 +18,7 @@ from mm.core.instrument import Instrument
 MAX_REQUEST: Final = 4 << 20  # bytes; a longer request ends its connection
 MAX_MESSAGE: Final = 64 << 20  # bytes; a longer message from the exchange is a fault
 LENGTH: Final = struct.Struct(">I")
+MAX_REMEMBERED: Final = 100_000  # strings per table of ``Units``
 _MAX_TEXT: Final = 40  # characters of a decimal
 _MAX_DIGITS: Final = 18  # before the point: everything fits 64 bits
 
@@ -368,6 +369,6 @@ def decimal(text: str) -> Decimal:
 
 
 def _remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
-    if len(cache) >= 100_000:
+    if len(cache) >= MAX_REMEMBERED:
         cache.clear()
     cache[key] = value

@@ -1,10 +1,10 @@
 """Raw lines of a Binance collector, ``local_ns JSON``, to a store.
 
 Markets: ``usdm`` (linear futures), ``cm`` (coin-margined, inverse: sizes are contracts), ``spot``. Read are depth
-diffs, trades and REST snapshots (a line whose JSON has ``lastUpdateId`` and no ``stream``); bookTicker is only compared with
-the rebuilt book. Sequence rules, snapshots and gaps: ``mm.data.importers.sequence``. On the 345 s usdm tape this gives
-466,836 - 259 rows: all diffs, trades and the snapshot as hftbacktest's converter writes them, less the level rows of
-the diffs that its snapshot already contains.
+diffs, trades and REST snapshots (a line whose JSON has ``lastUpdateId`` and no ``stream``); bookTicker is only compared
+with the rebuilt book. Sequence rules, snapshots and gaps: ``mm.data.importers.sequence``. On the 345 s usdm tape this
+gives 466,836 - 259 rows: all diffs, trades and the snapshot as hftbacktest's converter writes them, less the level
+rows of the four diffs that its snapshot already contains.
 
 Sizes finer than the lot size (orders older than today's rule) are rounded down, never to zero, and counted; a price
 off the tick grid makes a bad line, and a lost depth message a gap.
@@ -187,6 +187,8 @@ class _Importer:
             self._note_bad(backlog, read.bad, len(lines))
             self.counts["rows"] += sum(1 for line in lines if line.strip())
             return None, len(lines)
+        if self.symbol is None and not final:
+            return None, 0  # so far only snapshots, which do not name their symbol
         mantissa, decimals = _numbers(read)
         cols = np.array(read.rows, np.int64).T
         msg = dict(zip(_FIELDS, cols, strict=True))

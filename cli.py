@@ -32,7 +32,9 @@ app.add_typer(data_app, name="data")
 
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any config key, e.g. --set strategy.model.A=1.2. Repeat."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override any config key, e.g. --set strategy.model.A=1.2. Repeat."
+    ),
 ]
 Gamma = Annotated[str | None, typer.Option(help="Risk aversion: 0.1 (per quote currency), '0.1/bp' or '{q_max: 5}'.")]
 Kappa = Annotated[str | None, typer.Option(help="Decay of fill intensity with distance, e.g. '0.7/bp'.")]

@@ -110,7 +110,9 @@ def apply_override(raw: RawConfig, item: str) -> None:
         step: str | int = part
         if isinstance(target, list):
             if not part.isdigit() or int(part) >= len(target):
-                raise ConfigError(f"--set {item}: {'.'.join(parts[:i])} is a list of {len(target)}; use 0..{len(target) - 1}")
+                raise ConfigError(
+                    f"--set {item}: {'.'.join(parts[:i])} is a list of {len(target)}; use 0..{len(target) - 1}"
+                )
             step = int(part)
         elif not isinstance(target, dict):
             raise ConfigError(f"--set {item}: {'.'.join(parts[:i])} is a value, not a section")

@@ -218,9 +218,7 @@ class Size:
                 return instrument.lots_floor(self.value)
             case unit if unit == "base" or unit == instrument.base.upper():
                 if instrument.kind == "inverse":
-                    return instrument.lots_floor(
-                        self.value * Decimal(repr(ref_price)) / instrument.contract_value
-                    )
+                    return instrument.lots_floor(self.value * Decimal(repr(ref_price)) / instrument.contract_value)
                 return instrument.lots_floor(self.value / instrument.contract_value)
             case unit:
                 raise ValueError(

@@ -22,7 +22,14 @@ POWER2: Final = 2
 POWER3: Final = 3
 LOG: Final = 4
 LOG2: Final = 5
-MODELS: Final = {"risk_averse": RISK_AVERSE, "power": POWER, "power2": POWER2, "power3": POWER3, "log": LOG, "log2": LOG2}
+MODELS: Final = {
+    "risk_averse": RISK_AVERSE,
+    "power": POWER,
+    "power2": POWER2,
+    "power3": POWER3,
+    "log": LOG,
+    "log2": LOG2,
+}
 
 
 @kernel

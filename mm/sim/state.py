@@ -17,9 +17,7 @@ XORDER = np.dtype(
     ]
 )
 
-IN_FLIGHT = np.dtype(
-    [("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"), ("op", "i8")]
-)
+IN_FLIGHT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"), ("op", "i8")])
 """A command on its way to the exchange."""
 
 REPORT = np.dtype(

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.config.schema import DataConfig
+from mm.core.book import Levels, apply, is_valid, new_book
 from mm.core.instrument import Instrument
-from mm.core.jit import source_hash
-from mm.core.types import LAST
+from mm.core.jit import kernel, source_hash
+from mm.core.types import LAST, RecArray
 from mm.data.store import Store
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import DataError
@@ -57,8 +58,8 @@ class Tape:
 
 def from_store(store: Store) -> Tape:
     """Wrap a store; raises ``DataError`` when it has no book to trade on."""
-    if len(store) == 0 or store.high_tick <= 0 or store.low_tick > store.high_tick:
-        raise DataError(f"{store.path}: the store holds no two-sided book; nothing can be simulated on it")
+    if len(store) == 0 or store.low_tick > store.high_tick:
+        raise DataError(f"{store.path}: the store is empty; nothing can be simulated on it")
     ts_exch = store.ts_exch_ns
     if np.any(ts_exch[1:] < ts_exch[:-1]):
         ts_exch = np.maximum.accumulate(ts_exch)
@@ -68,9 +69,23 @@ def from_store(store: Store) -> Tape:
     )  # fmt: skip
 
 
+@kernel
+def _first_valid(kind: Any, flags: Any, tick: Any, lots: Any, books: RecArray, bids: Levels, asks: Levels) -> float:
+    b = books[0]
+    for k in range(kind.shape[0]):
+        apply(b, bids, asks, kind[k], tick[k], lots[k])
+        if flags[k] & LAST and is_valid(b):
+            return b.base_tick + 0.5 * (b.bb + b.ba)
+    return 0.0
+
+
 def _first_mid(store: Store) -> float:
-    """Middle of the touch's range: a reference price that needs no replay and does not depend on the strategy."""
-    return 0.5 * (store.low_tick + store.high_tick) * float(store.instrument.tick_size)
+    """First valid mid: the price at which the live quoter, too, converts the config's units."""
+    book, bids, asks = new_book(*store.book_window())
+    mid = _first_valid(store.kind, store.flags, store.tick, store.lots, book, bids, asks)
+    if mid <= 0.0:
+        raise DataError(f"{store.path}: the book never has two sides; nothing can be simulated on it")
+    return mid * float(store.instrument.tick_size)
 
 
 def cache_dir() -> Path:

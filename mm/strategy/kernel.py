@@ -65,8 +65,6 @@ def decide(
     No quote on a side is ``*_lots == 0``, with ``reason`` saying why. ``stale`` is the feed watchdog's verdict.
     """
     s.decision += 1
-    if s.start_ns == 0:
-        s.start_ns = now_ns
     t.bid_lots = 0
     t.ask_lots = 0
     t.raw_bid = math.nan
@@ -80,6 +78,8 @@ def decide(
     elif f.valid == 0:
         t.reason = NO_BOOK
     else:
+        if s.start_ns == 0:
+            s.start_ns = now_ns
         if now_ns >= s.next_refresh_ns:
             _refresh_policy(f, model, policy, p, s, now_ns)
         _quote(f, policy, p, s, t)

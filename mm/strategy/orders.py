@@ -140,14 +140,20 @@ def diff_orders(
         if o.state != LIVE:
             continue
         if o.side == BUY_SIDE:
-            if not held_bid and kept_bid < 0 and _keeps(o, p, t.bid_tick, t.bid_lots, now_ns) and not (
-                t.ask_lots > 0 and o.tick >= t.ask_tick
+            if (
+                not held_bid
+                and kept_bid < 0
+                and _keeps(o, p, t.bid_tick, t.bid_lots, now_ns)
+                and not (t.ask_lots > 0 and o.tick >= t.ask_tick)
             ):
                 kept_bid = o.tick
             else:
                 n = _cancel(cmds, n, instrument, o)
-        elif not held_ask and kept_ask < 0 and _keeps(o, p, t.ask_tick, t.ask_lots, now_ns) and not (
-            t.bid_lots > 0 and o.tick <= t.bid_tick
+        elif (
+            not held_ask
+            and kept_ask < 0
+            and _keeps(o, p, t.ask_tick, t.ask_lots, now_ns)
+            and not (t.bid_lots > 0 and o.tick <= t.bid_tick)
         ):
             kept_ask = o.tick
         else:

@@ -40,7 +40,7 @@ def run_events(
         e = ev[k]
         if e.instrument == i:
             on_event(
-                books, i, bids, asks, features[0], params[0], states[0], orders, e.kind, e.flags, e.tick, e.lots,
+                books, i, bids, asks, features[0], params[0], states[0], orders, e.kind, e["flags"], e.tick, e.lots,
                 e.ts_exch_ns, e.ts_recv_ns,
             )  # fmt: skip
 
@@ -219,12 +219,15 @@ class Quoter:
         for k, e in enumerate(events):
             if e.kind in (BID, ASK, CLEAR_BID, CLEAR_ASK):
                 apply(b, slot.bids, slot.asks, int(e.kind), int(e.tick), int(e.lots))
-            if e.flags & LAST and is_valid(b):
+            if int(e["flags"]) & LAST and is_valid(b):
                 mid = (int(b.base_tick) * 2 + int(b.bb) + int(b.ba)) * 0.5
-                r = resolve(self.cfg, slot.instrument, mid * float(slot.instrument.tick_size), own_in_feed=self.own_in_feed)
+                r = resolve(
+                    self.cfg, slot.instrument, mid * float(slot.instrument.tick_size), own_in_feed=self.own_in_feed
+                )
                 slot.records = r
                 self._open_position(slot, r)
-                run_events(events[k + 1 :], self.books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
+                # the message that made the book valid is its own first sample: its last event is taken again
+                run_events(events[k:], self.books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
                 return
 
     def _open_position(self, slot: _Slot, r: StrategyRecords) -> None:
@@ -237,5 +240,3 @@ class Quoter:
             s.cash_coin = lots * p.unit_value / entry if lots else 0.0
         else:
             s.cash_units = -round(lots * slot.pending_avg_tick)
-
-

@@ -133,9 +133,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     )
     p.spot = instrument.kind == "spot"
     p.inverse = instrument.kind == "inverse"
-    p.unit_value = (
-        float(instrument.lot_size * instrument.contract_value) if p.inverse else instrument.unit_value()
-    )
+    p.unit_value = float(instrument.lot_size * instrument.contract_value) if p.inverse else instrument.unit_value()
     p.tick_size = tick
     p.maker_fee_e8 = _fee_e8(instrument.maker_fee if cfg.sim.maker_fee is None else cfg.sim.maker_fee)
     p.taker_fee_e8 = _fee_e8(instrument.taker_fee if cfg.sim.taker_fee is None else cfg.sim.taker_fee)
@@ -154,6 +152,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p.threshold = st.requote.threshold.ticks(instrument, ref_price)
     p.min_age_ns, p.max_age_ns = _ns(st.requote.min_age), _ns(st.requote.max_age)
     arrays["features"][0].sigma2 = sigma * sigma
+    arrays["state"][0].next_order = 1
     fill_limits(arrays["limits"][0], cfg, instrument, ref_price)
     return StrategyRecords(instrument, ref_price, model=model, **arrays)
 

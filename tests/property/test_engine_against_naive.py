@@ -1,0 +1,138 @@
+"""The replay engine equals a slow plain-Python exchange around the live quoter: fills, position, money, orders."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mm.config.schema import RunConfig
+from mm.data.store import StoreWriter
+from mm.data.synth import SynthFlow, SynthSpec
+from mm.sim.run import decision_times, simulate
+from mm.sim.tape import from_store
+from tests.reference import naive_sim
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tape") / "synth"
+    spec = SynthSpec(sigma_bps_per_sqrt_s=1.5)
+    with StoreWriter(path, spec.instrument, "test") as writer:
+        writer.append(SynthFlow(spec, 7).next_chunk(25_000_000_000))
+        store = writer.finish({})
+    return from_store(store)
+
+
+def config(**changes):
+    raw = {
+        "strategy": {
+            "model": {"name": "glft_asymptotic", "gamma": {"q_max": 4}, "kappa": "4/bp", "A": 2.0},
+            "order_size": "300 usd",
+            "spread": {"min": "1 ticks", "max": "20 bps", "max_skew": "5 bps"},
+            "requote": {"threshold": "2 ticks", "min_age": "50ms", "max_age": "5s"},
+        },
+        # the naive exchange has no risk actor: keep its halts out of the comparison
+        "risk": {"max_daily_loss_usd": 1e9, "max_drawdown_usd": 1e9},
+        "sim": {"order_latency": "7ms", "response_latency": "5ms", "decide_every": "100ms"},
+    }
+    for key, value in changes.items():
+        section = raw
+        *parents, last = key.split("__")
+        for part in parents:
+            section = section.setdefault(part, {})
+        section[last] = value
+    return RunConfig.model_validate(raw)
+
+
+def compare(cfg, tape):
+    times = decision_times(cfg, tape)
+    result = simulate(cfg, tape)
+    fills, quotes, quoter = naive_sim.run(cfg, tape, times)
+    ours = [
+        (int(f["ts_exch_ns"]), int(f["order_id"]), int(f["side"]), int(f["tick"]), int(f["lots"])) for f in result.fills
+    ]
+    assert ours == fills
+    state = quoter.records_of(0).state[0]
+    assert float(quoter.records_of(0).instrument.size(int(state.pos_lots))) == result.metrics["position"]
+    return result, quotes, quoter
+
+
+@pytest.mark.parametrize("model", ["avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact"])
+def test_every_fill_is_the_same(tape, model):
+    result, _, quoter = compare(config(strategy__model__name=model), tape)
+    assert result.metrics["fills"] > 3
+    assert quoter.records_of(0).state[0].fee_units_e8 == pytest.approx(
+        result.metrics["fees_usd"] / quoter.records_of(0).params[0].unit_value * 1e8, rel=1e-12
+    )
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    queue=st.sampled_from(["risk_averse", "power", "power2", "power3", "log", "log2"]),
+    n=st.sampled_from([1.0, 2.0, 3.0]),
+    kappa=st.sampled_from(["0.8/bp", "4/bp", "30/bp"]),
+    latency_ms=st.integers(0, 40),
+    size=st.sampled_from(["100 usd", "1000 usd", "20000 usd"]),
+    every=st.sampled_from(["message", "100ms", "1s"]),
+    sigma=st.sampled_from(["3%/day", {"halflife": "5s", "sample": "100ms"}]),
+)
+def test_any_settings_agree(tape, queue, n, kappa, latency_ms, size, every, sigma):
+    cfg = config(
+        sim__queue={"model": queue, "n": n},
+        sim__order_latency=f"{latency_ms}ms",
+        sim__response_latency=f"{latency_ms}ms",
+        sim__decide_every=every,
+        strategy__model__kappa=kappa,
+        strategy__model__sigma=sigma,
+        strategy__order_size=size,
+        risk__max_position="1000000 usd",
+        risk__max_notional_usd=1e6,
+        risk__initial_equity_usd=1e6,
+    )
+    compare(cfg, tape)
+
+
+def test_the_hash_repeats_and_moves_with_a_parameter(tape):
+    a, b = simulate(config(), tape), simulate(config(), tape)
+    assert a.result_hash == b.result_hash
+    c = simulate(config(strategy__model__kappa="4.04/bp"), tape)
+    assert c.result_hash != a.result_hash
+
+
+def test_more_fees_less_profit(tape):
+    profits = [simulate(config(sim__maker_fee=fee), tape).metrics["pnl_usd"] for fee in ("-1 bps", "0 bps", "2 bps")]
+    assert np.all(np.diff(profits) < 0)
+
+
+def test_a_loss_limit_halts_and_pulls_the_quotes(tape):
+    free = simulate(
+        config(
+            strategy__order_size="20000 usd",
+            risk__max_position="100000 usd",
+            risk__initial_equity_usd=1e5,
+            risk__max_notional_usd=1e5,
+        ),
+        tape,
+    )
+    worst = free.metrics["max_drawdown_usd"]
+    assert worst > 1
+    cut = simulate(
+        config(
+            strategy__order_size="20000 usd",
+            risk__max_position="100000 usd",
+            risk__initial_equity_usd=1e5,
+            risk__max_notional_usd=1e5,
+            risk__max_drawdown_usd=worst / 2,
+        ),
+        tape,
+    )
+    assert cut.metrics["halted"] == "drawdown"
+    assert cut.metrics["fills"] < free.metrics["fills"]
+    assert cut.samples["bid_tick"][-1] == 0
+    assert cut.samples["ask_tick"][-1] == 0

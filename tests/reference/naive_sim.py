@@ -1,0 +1,207 @@
+"""A slow, plain-Python exchange around the live ``Quoter``: the reference for the replay engine.
+
+It shares the decision kernel (through the object that the live actor drives) and nothing else: books are dicts, the
+queue is a list of orders, messages in flight are lists sorted by time. If the engine and this agree on every fill and
+every quote, then the simulated and the live shell decide alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from mm.core.types import (
+    ACK,
+    ASK,
+    BID,
+    BUY,
+    CANCEL_REJECT,
+    CANCELED,
+    CLEAR_ASK,
+    CLEAR_BID,
+    EVENT,
+    EXEC,
+    FILL,
+    PLACE,
+    REJECT,
+    SELL,
+)
+from mm.strategy.quoter import Quoter
+
+
+@dataclass
+class Order:
+    id: int
+    side: int
+    tick: int
+    leaves: int
+    front: float
+    traded: float = 0.0
+
+
+@dataclass
+class NaiveExchange:
+    model: str
+    n: float
+    bids: dict[int, int] = field(default_factory=dict)
+    asks: dict[int, int] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    fills: list[tuple[int, int, int, int, int]] = field(default_factory=list)  # ts, id, side, tick, lots
+
+    def best_bid(self):
+        return max(self.bids, default=-(1 << 40))
+
+    def best_ask(self):
+        return min(self.asks, default=1 << 40)
+
+    def _fill(self, order, lots, ts, out):
+        order.leaves -= lots
+        self.fills.append((ts, order.id, order.side, order.tick, lots))
+        out.append((ts, FILL, order.id, order.side, order.tick, lots))
+
+    def _behind(self, front, back):
+        f, b, n = front, back, self.n
+        match self.model:
+            case "power":
+                return b**n / (b**n + f**n)
+            case "power2":
+                return b**n / (b + f) ** n
+            case "power3":
+                return 1 - (f / (f + b)) ** n
+            case "log":
+                return math.log(1 + b) / (math.log(1 + b) + math.log(1 + f))
+            case "log2":
+                return math.log(1 + b) / math.log(1 + b + f)
+
+    def _requeue(self, order, prev, new):
+        if self.model == "risk_averse":
+            order.front = min(order.front, new)
+            return
+        change = prev - new - order.traded
+        if change < 0:
+            order.front = min(order.front, new)
+            return
+        back = prev - order.front
+        if order.front == 0 and back == 0:
+            order.front = new
+            return
+        p = self._behind(order.front, back)
+        order.front = min(order.front - (1 - p) * change + min(back - p * change, 0), new)
+
+    def market(self, kind, tick, lots, ts, out):
+        if kind in (SELL, BUY):
+            side = 1 if kind == SELL else -1
+            for o in self.orders:
+                if o.side != side:
+                    continue
+                if o.tick * side > tick * side:
+                    self._fill(o, o.leaves, ts, out)
+                elif o.tick == tick:
+                    o.front -= lots
+                    o.traded += lots
+                    if o.front < 0:
+                        done = min(math.floor(0.5 - o.front), o.leaves)
+                        if done > 0:
+                            o.front = 0.0
+                            self._fill(o, done, ts, out)
+        elif kind in (BID, ASK):
+            book, other = (self.bids, self.asks) if kind == BID else (self.asks, self.bids)
+            prev = book.get(tick, 0)
+            if lots:
+                book[tick] = lots
+                # a new level at or through the other side is newer: the other side gives way
+                for t in [t for t in other if (t <= tick if kind == BID else t >= tick)]:
+                    del other[t]
+            else:
+                book.pop(tick, None)
+            for o in self.orders:
+                if o.side == (1 if kind == BID else -1):
+                    if o.tick == tick:
+                        self._requeue(o, prev, lots)
+                        o.traded = 0.0
+                elif lots and (
+                    (kind == BID and self.best_bid() >= o.tick) or (kind == ASK and self.best_ask() <= o.tick)
+                ):
+                    self._fill(o, o.leaves, ts, out)
+        elif kind == CLEAR_BID:
+            self.bids = {t: q for t, q in self.bids.items() if t < tick}
+        elif kind == CLEAR_ASK:
+            self.asks = {t: q for t, q in self.asks.items() if t > tick}
+        self.orders = [o for o in self.orders if o.leaves > 0]
+
+    def command(self, c, ts, out):
+        if c.op == PLACE:
+            if (c.side > 0 and c.tick >= self.best_ask()) or (c.side < 0 and c.tick <= self.best_bid()):
+                out.append((ts, REJECT, c.id, c.side, c.tick, c.lots))
+                return
+            book = self.bids if c.side > 0 else self.asks
+            self.orders.append(Order(int(c.id), int(c.side), int(c.tick), int(c.lots), float(book.get(int(c.tick), 0))))
+            out.append((ts, ACK, c.id, c.side, c.tick, c.lots))
+            return
+        for o in self.orders:
+            if o.id == c.id:
+                self.orders.remove(o)
+                out.append((ts, CANCELED, o.id, o.side, o.tick, o.leaves))
+                return
+        out.append((ts, CANCEL_REJECT, c.id, 0, 0, 0))
+
+
+def run(cfg, tape, times):
+    """(fills, quotes): every fill, and after every decision the working orders as (side, tick, lots, state)."""
+    quoter = Quoter(cfg, [tape.instrument], own_in_feed=False)
+    exchange = NaiveExchange(cfg.sim.queue.model, cfg.sim.queue.n)
+    order_ns, response_ns = round(cfg.sim.order_latency * 1e9), round(cfg.sim.response_latency * 1e9)
+    events = np.zeros(tape.events, EVENT).view(np.recarray)
+    for name in ("kind", "flags", "tick", "lots", "ts_exch_ns", "ts_recv_ns"):
+        events[name] = getattr(tape, name)
+    commands, reports, quotes = [], [], []
+    xi = li = 0
+    for now in times:
+        while True:
+            due = commands[0][0] if commands and commands[0][0] <= now else None
+            until = due if due is not None else now
+            while xi < len(events) and events[xi].ts_exch_ns <= until:
+                e = events[xi]
+                out = []
+                exchange.market(int(e.kind), int(e.tick), int(e.lots), int(e.ts_exch_ns), out)
+                reports += [(r[0] + response_ns, r) for r in out]
+                xi += 1
+            if due is None:
+                break
+            out = []
+            exchange.command(commands.pop(0)[1], due, out)
+            reports += [(r[0] + response_ns, r) for r in out]
+        while True:
+            next_event = int(events[li].ts_recv_ns) if li < len(events) and events[li].ts_recv_ns <= now else None
+            next_report = reports[0][0] if reports and reports[0][0] <= now else None
+            if next_event is None and next_report is None:
+                break
+            if next_report is not None and (next_event is None or next_report <= next_event):
+                _, (ts, kind, oid, side, tick, lots) = reports.pop(0)
+                row = np.zeros(1, EXEC)
+                row["kind"], row["id"], row["side"], row["tick"], row["lots"], row["maker"] = (
+                    kind,
+                    oid,
+                    side,
+                    tick,
+                    lots,
+                    1,
+                )
+                fee = tape.instrument.maker_fee if cfg.sim.maker_fee is None else cfg.sim.maker_fee
+                paid = fee * tape.instrument.notional(int(tick), int(lots)) if kind == FILL else Decimal(0)
+                quoter.on_execs(row, [paid])
+            else:
+                quoter.on_events(events[li : li + 1])
+                li += 1
+        for c in quoter.decide(int(now)).view(np.recarray):
+            commands.append((int(now) + order_ns, c))
+        r = quoter.records_of(0)
+        quotes.append(
+            []
+            if r is None
+            else sorted((int(o.side), int(o.tick), int(o.lots), int(o.state)) for o in r.orders if o.state)
+        )
+    return exchange.fills, quotes, quoter

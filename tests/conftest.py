@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.get("MM_DATA_DIR") or ROOT / ".." / "shared" / "data").resolve()
 PLAIN_PYTHON = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
-settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
+# Shrinking takes minutes and swallows pytest's timeout: in CI a failure is reported as found.
+PHASES = [phase for phase in Phase if phase is not Phase.shrink or not os.environ.get("CI")]
+
+settings.register_profile("default", deadline=None, derandomize=True, print_blob=True, phases=PHASES)
 settings.register_profile("plain", parent=settings.get_profile("default"), max_examples=10)  # kernels 100 times slower
 settings.register_profile("search", deadline=None, max_examples=2000)  # --hypothesis-profile=search: look for new ones
 settings.load_profile("plain" if PLAIN_PYTHON else "default")
@@ -42,8 +46,6 @@ def no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """A test without the mark ``ray`` or ``e2e`` that starts Ray is a design error: the core never needs it."""
     if any(request.node.get_closest_marker(name) for name in ("ray", "e2e")):
         return
-    import sys
-
     if "ray" in sys.modules:
 
         def refuse(*_args: object, **_kwargs: object) -> None:

@@ -73,7 +73,7 @@ def test_stationary_agrees_with_an_eigensolver(case):
     np.testing.assert_allclose(table.delta_bid[:-1], np.log(v[:-1] / v[1:]) / k + base, rtol=1e-8)
 
 
-@pytest.mark.parametrize("n", [1, 12, 80])
+@pytest.mark.parametrize("n", [1, 12, pytest.param(80, marks=pytest.mark.slow)])
 def test_a_long_horizon_is_stationary_without_overflow(n):
     case = {"gamma": 1.0, "k": 1.5, "A": 2.0, "sigma": 3.0, "n_lots": n}  # values span 1e±1500 at n = 80
     long, limit = glft.exact(tau=1e7, **case), glft.stationary(**case)
@@ -193,9 +193,18 @@ def test_unknown_model_and_oversized_table_quote_nothing():
     assert math.isnan(deltas(records(1, POLICY)[0], 0.0)[0]), "a zeroed policy quotes nothing"
 
 
+def test_a_matrix_beyond_floats_quotes_nothing():
+    assert policy("glft_exact", A=1e-300, sigma=1e10).kind == NO_QUOTE
+    assert policy("glft_stationary", A=1e-300, sigma=1e10).kind == NO_QUOTE
+
+
+@pytest.mark.slow
 def test_hopeless_stiffness_quotes_nothing():
-    pol = policy("glft_exact", A=1e-300, sigma=1e10)
-    assert pol.kind == NO_QUOTE
+    # a drift that makes q = 0 and q = 1 equally good, and hardly any order ever arrives: relaxation takes for ever
+    arguments = {"A": 1e-9, "n_lots": 1, "mu": 0.5 * 0.01 * SIGMA**2}
+    assert policy("glft_exact", tau=1e10, **arguments).kind == NO_QUOTE
+    with pytest.raises(ArithmeticError, match="step budget"):
+        glft.exact(0.01, 0.3, 1e-9, SIGMA, 1e10, 1, mu=arguments["mu"])
 
 
 def test_kernel_and_public_functions_agree():

@@ -159,15 +159,23 @@ def edge(p: FlowParams, rng: Levels) -> float:
 def fill_sides(
     p: FlowParams, s: Rec, rng: Levels, bids: Levels, asks: Levels, out: RecArray, n: int, flags: int
 ) -> int:
-    """Makers quote the empty room up to their best price."""
+    """Makers quote the empty room up to their best price, and keep the book deep."""
     top = max(1, math.floor(s.fair - edge(p, rng)))
     for tick in range(max(s.bb + 1, top - int(p.depth_ticks), 1), top + 1):
         if tick == top or uniform(rng) < p.density:
             n = put_bid(s, bids, out, n, flags, tick, lognormal(rng, p.level_log_mean, p.level_log_sd))
+    while s.lo > max(1, top - int(p.depth_ticks)):
+        s.lo -= 1
+        if uniform(rng) < p.density:
+            n = put_bid(s, bids, out, n, flags, s.lo, lognormal(rng, p.level_log_mean, p.level_log_sd))
     top = max(2, math.ceil(s.fair + edge(p, rng)))
     for tick in range(min(s.ba - 1, top + int(p.depth_ticks)), top - 1, -1):
         if tick == top or uniform(rng) < p.density:
             n = put_ask(s, asks, out, n, flags, tick, lognormal(rng, p.level_log_mean, p.level_log_sd))
+    while s.hi < top + int(p.depth_ticks):
+        s.hi += 1
+        if uniform(rng) < p.density:
+            n = put_ask(s, asks, out, n, flags, s.hi, lognormal(rng, p.level_log_mean, p.level_log_sd))
     return n
 
 

@@ -42,9 +42,9 @@ def test_steps_are_exact_or_say_so(words: list[str], step: Decimal) -> None:
     for word, value, state in zip(words, out, status, strict=True):
         exact = Decimal(word) / step
         if exact == exact.to_integral_value():
-            assert (state, value) == (OK, int(exact))
+            assert (int(state), int(value)) == (OK, int(exact))
         else:
-            assert (state, value) == (OFF_GRID, max(1, int(exact)))
+            assert (int(state), int(value)) == (OFF_GRID, max(1, int(exact)))
 
 
 def test_too_large_for_the_grid_is_not_a_number() -> None:

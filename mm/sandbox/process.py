@@ -18,7 +18,7 @@ import msgspec
 import psutil
 
 from mm.errors import RaymakerError, VenueUnreachable
-from mm.sandbox.server import HOST
+from mm.sandbox.spec import HOST
 from mm.venues.native import wire
 
 _ROOT: Final = Path(__file__).resolve().parents[2]

@@ -14,10 +14,9 @@ import psutil
 
 from mm.sandbox.background import Background, make_background
 from mm.sandbox.exchange import Account, Exchange, Refused
-from mm.sandbox.spec import ExchangeSpec
+from mm.sandbox.spec import HOST, ExchangeSpec
 from mm.venues.native import wire
 
-HOST: Final = "127.0.0.1"
 MAX_BACKLOG: Final = 8 << 20  # bytes that a client may leave unread before it is disconnected
 _TICK_S: Final = 0.001  # background events within this are one public message
 _IDLE_S: Final = 0.02  # dead men are checked at least this often

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from mm.core.instrument import Instrument
 from mm.errors import ConfigError
 from mm.sim.matching import Stp
+
+HOST: Final = "127.0.0.1"  # never anything else: the local exchange has no encryption
 
 
 class AccountSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

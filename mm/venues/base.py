@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,16 @@ from mm.core.types import EVENT, EXEC
 OnFrame = Callable[[bytes, int], None]  # (raw frame, ts_recv_ns): called in the client's event loop, must not block
 
 
+_NO_EVENTS: Final = np.zeros(0, EVENT)  # nothing in them can change: one for all
+_NO_EXECS: Final = np.zeros(0, EXEC)
+
+
 @dataclass(slots=True)
 class Decoded:
     """What one raw frame said. Arrays may be empty; ``gap`` asks the feed for a new snapshot of that instrument."""
 
-    events: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, EVENT))
-    execs: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, EXEC))
+    events: NDArray[np.void] = field(default_factory=lambda: _NO_EVENTS)
+    execs: NDArray[np.void] = field(default_factory=lambda: _NO_EXECS)
     exec_detail: list[ExecDetail] = field(default_factory=list)  # parallel to ``execs``
     gap: list[int] = field(default_factory=list)  # instrument indices whose sequence broke
     error: str = ""  # a frame that could not be decoded, or the venue's own complaint: counted and logged

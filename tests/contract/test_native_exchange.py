@@ -12,11 +12,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import psutil
 import pytest
 
 from mm.core.instrument import Instrument
-from mm.core.types import ACK, ASK, BID, CANCEL_REJECT, CANCELED, CLEAR_ASK, CLEAR_BID, EXEC_NAMES, FILL, REJECT
+from mm.core.types import (
+    ACK,
+    ASK,
+    BID,
+    CANCEL_REJECT,
+    CANCELED,
+    CLEAR_ASK,
+    CLEAR_BID,
+    EVENT,
+    EXEC_NAMES,
+    FILL,
+    REJECT,
+    SELL,
+)
+from mm.data.store import StoreWriter
 from mm.errors import ConfigError, RaymakerError, VenueUnreachable
 from mm.sandbox.process import ExchangeHandle, control, exchange_stats, start_exchange, stop_exchange
 from mm.venues.native import wire
@@ -38,7 +53,9 @@ fresh_account = itertools.count()
 
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExchangeHandle]:
-    handle = start_exchange(SPEC, tmp_path_factory.mktemp("exchange") / "exchange.log", watch_pid=os.getpid())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NUMBA_DISABLE_JIT", raising=False)  # the flow runs ten times faster than time: compiled, always
+        handle = start_exchange(SPEC, tmp_path_factory.mktemp("exchange") / "exchange.log", watch_pid=os.getpid())
     yield handle
     stop_exchange(handle)
     assert handle.process() is None
@@ -390,6 +407,28 @@ def test_a_client_that_does_not_read_is_disconnected(venue: ExchangeHandle) -> N
             if exchange_stats(venue)["slow_clients"] > before:
                 break
     assert exchange_stats(venue)["slow_clients"] == before + 1
+
+
+def test_a_recorded_store_is_replayed_in_a_loop(tmp_path: Path) -> None:
+    events = np.zeros(4, EVENT).view(np.recarray)
+    events.ts_exch_ns = events.ts_recv_ns = 1_000_000_000 + 50_000_000 * np.arange(4)
+    events.kind, events.tick, events.lots = [BID, ASK, SELL, BID], [100, 110, 100, 100], [5, 7, 2, 3]
+    with StoreWriter(tmp_path / "store", QUIET, "test") as writer:
+        writer.append(events)
+        writer.finish()
+    background = {"QUIET": {"kind": "store", "path": str(tmp_path / "store")}}
+    handle = start_exchange(_small(background=background), tmp_path / "log", watch_pid=os.getpid())
+
+    async def body() -> None:
+        async with Book(handle, "QUIET") as book:
+            await until(lambda: sum(raw.startswith(b'{"type":"trades"') for raw in book.raw) > 2)
+            bids = [level for raw in book.raw for level in json.loads(raw).get("bids", [])]
+            assert {tuple(level) for level in bids} == {("50.0", "0.05"), ("50.0", "0.03")}
+
+    try:
+        scenario(body)
+    finally:
+        stop_exchange(handle)
 
 
 # --- life and death --------------------------------------------------------------------------------------------------

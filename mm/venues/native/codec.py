@@ -212,7 +212,6 @@ def _other(message: wire.AnyMessage) -> Decoded:
 
 def _events(rows: list[Row]) -> Any:
     """Rows to an EVENT array, the last one flagged."""
-    out = np.array(rows, EVENT)
     if rows:
-        out["flags"][-1] |= LAST
-    return out
+        rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
+    return np.array(rows, EVENT)

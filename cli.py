@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,6 +104,16 @@ def _progress(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+def _decimal(text: str | None, option: str) -> Decimal | None:
+    try:
+        value = None if text is None else Decimal(text)
+    except InvalidOperation as exc:
+        raise ConfigError(f"{option}: expected a decimal number like 0.1, got {text!r}") from exc
+    if value is not None and not (value.is_finite() and value > 0):
+        raise ConfigError(f"{option}: expected a positive number, got {text}")
+    return value
 
 
 # --- trade -----------------------------------------------------------------------------------------------------------
@@ -270,11 +281,10 @@ def data_import(
     from mm.data.importers import import_files
     from mm.data.quality import render
 
+    tick, lot = _decimal(tick_size, "--tick-size"), _decimal(lot_size, "--lot-size")
     with _progress("import") as bar:
-        report = import_files(
-            fmt, market, files, out, symbol=symbol, tick_size=tick_size, lot_size=lot_size, progress=bar
-        )
-    _say(report.to_dict(), as_json, lambda: render(report.to_dict()))
+        report = import_files(fmt, market, files, out, symbol=symbol, tick_size=tick, lot_size=lot, progress=bar)
+    _say(report, as_json, lambda: render(report))
 
 
 @data_app.command("info")

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, Rec, RecArray, records
 
 Levels = NDArray[np.int64]
@@ -48,7 +48,7 @@ def window(low_tick: int, high_tick: int, margin: float = 0.02) -> tuple[int, in
     return base, high_tick + pad - base + 1
 
 
-@kernel
+@hot_kernel
 def clear(b: Rec) -> None:
     """Mark the book empty. The level arrays are wiped by the caller."""
     b.bb = -1
@@ -57,7 +57,7 @@ def clear(b: Rec) -> None:
     b.hia = -1
 
 
-@kernel
+@hot_kernel
 def set_bid(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
     """The bid quantity at index ``i`` becomes ``lots``. A bid at or through the ask is newer: the ask gives way."""
     bids[i] = lots
@@ -82,7 +82,7 @@ def set_bid(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
             b.ba = j if j <= b.hia else b.n
 
 
-@kernel
+@hot_kernel
 def set_ask(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
     """The ask quantity at index ``i`` becomes ``lots``; mirror image of ``set_bid``."""
     asks[i] = lots
@@ -107,10 +107,11 @@ def set_ask(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
             b.bb = j if j >= b.lowb else -1
 
 
-@kernel
+@hot_kernel
 def clear_bids(b: Rec, bids: Levels, i: int) -> None:
     """Every bid at index ``i`` or better is void."""
-    bids[max(i, 0) : b.bb + 1] = 0
+    for k in range(max(i, 0), b.bb + 1):
+        bids[k] = 0
     j = min(i, b.bb + 1) - 1
     while j >= b.lowb and bids[j] == 0:
         j -= 1
@@ -121,10 +122,11 @@ def clear_bids(b: Rec, bids: Levels, i: int) -> None:
         b.lowb = b.n
 
 
-@kernel
+@hot_kernel
 def clear_asks(b: Rec, asks: Levels, i: int) -> None:
     """Every ask at index ``i`` or better is void."""
-    asks[b.ba : min(i + 1, b.n)] = 0
+    for k in range(b.ba, min(i + 1, b.n)):
+        asks[k] = 0
     j = max(i, b.ba - 1) + 1
     while j <= b.hia and asks[j] == 0:
         j += 1
@@ -135,7 +137,7 @@ def clear_asks(b: Rec, asks: Levels, i: int) -> None:
         b.hia = -1
 
 
-@kernel
+@hot_kernel
 def apply(b: Rec, bids: Levels, asks: Levels, kind: int, tick: int, lots: int) -> None:
     """Apply one market event (``mm.core.types``); trades only move ``last_trade_tick``."""
     i = tick - b.base_tick
@@ -154,7 +156,7 @@ def apply(b: Rec, bids: Levels, asks: Levels, kind: int, tick: int, lots: int) -
         b.last_trade_tick = tick
 
 
-@kernel
+@hot_kernel
 def is_valid(b: Rec) -> bool:
     """Both sides are there and do not cross."""
     return bool(b.bb >= 0 and b.ba < b.n and b.bb < b.ba)

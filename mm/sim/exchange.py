@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mm.core.book import Levels, apply
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import ACK, ASK, BID, BUY, CANCEL_REJECT, CANCELED, FILL, REJECT, SELL, Rec, RecArray
 from mm.sim.queue import executed_lots, on_level_change
 from mm.sim.state import RING
 
 
-@kernel
+@hot_kernel
 def report(
     reports: RecArray, tail: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int, response_ns: int
 ) -> int:
@@ -25,12 +25,12 @@ def report(
     return tail + 1
 
 
-@kernel
+@hot_kernel
 def _mid(b: Rec) -> float:
     return b.base_tick + 0.5 * (b.bb + b.ba)
 
 
-@kernel
+@hot_kernel
 def _fill(
     x: RecArray, k: int, lots: int, ts_ns: int, mid: float, response_ns: int, reports: RecArray, tail: int, run: Rec,
     fills: RecArray,
@@ -55,7 +55,7 @@ def _fill(
     return tail
 
 
-@kernel
+@hot_kernel
 def on_market_event(
     b: Rec, bids: Levels, asks: Levels, x: RecArray, kind: int, tick: int, lots: int, ts_ns: int, queue_model: int,
     queue_n: float, response_ns: int, reports: RecArray, tail: int, run: Rec, fills: RecArray,
@@ -109,7 +109,7 @@ def on_market_event(
     return tail
 
 
-@kernel
+@hot_kernel
 def on_place(
     b: Rec, bids: Levels, asks: Levels, x: RecArray, o_id: int, side: int, tick: int, lots: int, ts_ns: int,
     response_ns: int, reports: RecArray, tail: int, run: Rec,
@@ -135,7 +135,7 @@ def on_place(
     return report(reports, tail, ACK, o_id, side, tick, lots, ts_ns, response_ns)
 
 
-@kernel
+@hot_kernel
 def on_cancel(x: RecArray, o_id: int, ts_ns: int, response_ns: int, reports: RecArray, tail: int) -> int:
     """A cancel arrives; an order that is gone answers CANCEL_REJECT."""
     for k in range(x.shape[0]):

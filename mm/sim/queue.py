@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 
 RISK_AVERSE: Final = 0
 POWER: Final = 1
@@ -32,7 +32,7 @@ MODELS: Final = {
 }
 
 
-@kernel
+@hot_kernel
 def probability_behind(model: int, n: float, front: float, back: float) -> float:
     """Probability that a cancel came from behind us; nan when the level is empty on both sides."""
     if model == POWER:
@@ -46,7 +46,7 @@ def probability_behind(model: int, n: float, front: float, back: float) -> float
     return math.log1p(back) / math.log1p(back + front)
 
 
-@kernel
+@hot_kernel
 def on_level_change(model: int, n: float, front: float, traded: float, prev: float, new: float) -> float:
     """Quantity ahead after the level went from ``prev`` to ``new``; ``traded`` since its last change is not a cancel."""
     if model == RISK_AVERSE:
@@ -67,7 +67,7 @@ def on_level_change(model: int, n: float, front: float, traded: float, prev: flo
     return min(ahead, new)
 
 
-@kernel
+@hot_kernel
 def executed_lots(front_lots: float, leaves: int) -> int:
     """Lots filled once trades have eaten through everything ahead (``front_lots`` is negative then)."""
     if front_lots >= 0.0:

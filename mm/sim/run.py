@@ -61,6 +61,7 @@ def simulate(cfg: RunConfig, tape: Tape, decide_ns: NDArray[np.int64] | None = N
     ts_recv = tape.ts_recv_ns
     if cfg.sim.feed_latency != "data":
         ts_recv = tape.ts_exch_ns + round(cfg.sim.feed_latency * 1e9)
+        ts_recv.setflags(write=False)
     base, n = tape.book_window
     xbook, xbids, xasks = new_book(base, n)
     book, bids, asks = new_book(base, n)

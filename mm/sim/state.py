@@ -64,8 +64,15 @@ RUN = np.dtype(
         ("first_valid_ns", "i8"),
         ("last_ns", "i8"),
         ("both_ns", "i8"),  # both sides resting
+        ("last_mid", "f8"),
+        # cursors: rows of the tape consumed on either clock, messages in flight
         ("exch_events", "i8"),
         ("local_events", "i8"),
+        ("flight_head", "i8"),
+        ("flight_tail", "i8"),
+        ("reports_head", "i8"),
+        ("reports_tail", "i8"),
+        ("fills_seen", "i8"),  # fills that the strategy knows of
     ]
 )
 

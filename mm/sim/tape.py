@@ -63,6 +63,7 @@ def from_store(store: Store) -> Tape:
     ts_exch = store.ts_exch_ns
     if np.any(ts_exch[1:] < ts_exch[:-1]):
         ts_exch = np.maximum.accumulate(ts_exch)
+        ts_exch.setflags(write=False)  # as the memory maps are: one compiled version of the engine
     return Tape(
         store.path, store.instrument, store.data_hash, _first_mid(store), store.kind, store.flags, store.tick,
         store.lots, ts_exch, store.ts_recv_ns, store.book_window(),

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 
 from mm.core.book import Levels
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import BUY_SIDE, FREE, Rec, RecArray
 
 _MAX_STEPS = 256  # levels looked at behind our own orders before the side counts as empty
 
 
-@kernel
+@hot_kernel
 def own_at(orders: RecArray, side: int, tick: int) -> int:
     """Lots of our own working orders at a price."""
     lots = 0
@@ -26,7 +26,7 @@ def own_at(orders: RecArray, side: int, tick: int) -> int:
     return lots
 
 
-@kernel
+@hot_kernel
 def update_touch(f: Rec, b: Rec, bids: Levels, asks: Levels, orders: RecArray, own_in_feed: int) -> None:
     """Touch, microprice and imbalance of the others' book; ``valid`` is 0 when a side is missing or it is crossed."""
     f.valid = 0
@@ -61,7 +61,7 @@ def update_touch(f: Rec, b: Rec, bids: Levels, asks: Levels, orders: RecArray, o
     f.valid = 1
 
 
-@kernel
+@hot_kernel
 def sample_volatility(f: Rec, sample_ns: int, halflife_s: float, ts_ns: int) -> None:
     """Take a volatility sample when the sampling step has passed; needs a fresh ``update_touch``."""
     if f.sample_ns == 0:
@@ -77,7 +77,7 @@ def sample_volatility(f: Rec, sample_ns: int, halflife_s: float, ts_ns: int) -> 
     f.sample_mid = f.mid
 
 
-@kernel
+@hot_kernel
 def sigma(f: Rec, floor: float) -> float:
     """Current volatility, ticks/sqrt(s)."""
     return max(math.sqrt(f.sigma2), floor)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 from mm.core.book import Levels, apply
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel, kernel
 from mm.core.types import BUY, BUY_SIDE, FUNDING, LAST, SELL, SELL_SIDE, Rec, RecArray
 from mm.models.base import deltas
 from mm.models.dispatch import refresh
@@ -23,7 +23,7 @@ from mm.strategy.rounding import round_quotes
 from mm.strategy.state import CROSSED_SELF, HALTED, INVENTORY, NO_BOOK, NO_POLICY, QUOTING, STALE
 
 
-@kernel
+@hot_kernel
 def on_event(
     books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, p: Rec, s: Rec, orders: RecArray,
     kind: int, flags: int, tick: int, lots: int, ts_exch_ns: int, ts_recv_ns: int,

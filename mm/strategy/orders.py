@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import (
     ACK, BUY_SIDE, CANCEL, CANCEL_REJECT, CANCELED, CANCELING, FILL, FREE, LIVE, PLACE, REJECT, SELL_SIDE, SENT, Rec,
     RecArray,
@@ -18,7 +18,7 @@ def client_order_id(prefix: str, number: int) -> str:
     return f"{prefix}-{number}"
 
 
-@kernel
+@hot_kernel
 def find(orders: RecArray, order_id: int) -> int:
     """Slot of an order, -1 when it is not working."""
     for k in range(orders.shape[0]):
@@ -27,7 +27,7 @@ def find(orders: RecArray, order_id: int) -> int:
     return -1
 
 
-@kernel
+@hot_kernel
 def add(orders: RecArray, order_id: int, side: int, tick: int, lots: int, now_ns: int) -> int:
     """Put a new order (state SENT) into a free slot; -1 when there is none."""
     for k in range(orders.shape[0]):
@@ -43,7 +43,7 @@ def add(orders: RecArray, order_id: int, side: int, tick: int, lots: int, now_ns
     return -1
 
 
-@kernel
+@hot_kernel
 def on_exec(
     s: Rec, p: Rec, orders: RecArray, kind: int, order_id: int, side: int, tick: int, lots: int, maker: bool,
     fee_units_e8: int,
@@ -72,13 +72,13 @@ def on_exec(
         orders[k].state = LIVE  # still open: the next diff cancels it again; a filled one is freed by its fill
 
 
-@kernel
+@hot_kernel
 def simulated_fee(p: Rec, tick: int, lots: int, maker: bool) -> int:
     """Fee argument of ``on_exec`` when no venue states one."""
     return fee_e8(p, tick, lots, maker)
 
 
-@kernel
+@hot_kernel
 def _keeps(o: Rec, p: Rec, tick: int, lots: int, now_ns: int) -> bool:
     """Does a resting order still serve its target?"""
     if lots == 0 or o.lots > lots:
@@ -92,7 +92,7 @@ def _keeps(o: Rec, p: Rec, tick: int, lots: int, now_ns: int) -> bool:
     return moved < p.threshold and age_ns < p.max_age_ns
 
 
-@kernel
+@hot_kernel
 def _emit(cmds: RecArray, n: int, op: int, instrument: int, order_id: int, side: int, tick: int, lots: int) -> int:
     c = cmds[n]
     c.op = op
@@ -104,13 +104,13 @@ def _emit(cmds: RecArray, n: int, op: int, instrument: int, order_id: int, side:
     return n + 1
 
 
-@kernel
+@hot_kernel
 def _cancel(cmds: RecArray, n: int, instrument: int, o: Rec) -> int:
     o.state = CANCELING
     return _emit(cmds, n, CANCEL, instrument, o.id, o.side, o.tick, o.lots)
 
 
-@kernel
+@hot_kernel
 def diff_orders(
     p: Rec, s: Rec, lim: Rec, orders: RecArray, t: Rec, instrument: int, now_ns: int, cmds: RecArray
 ) -> int:
@@ -166,7 +166,7 @@ def diff_orders(
     return n
 
 
-@kernel
+@hot_kernel
 def _place(
     p: Rec, s: Rec, lim: Rec, orders: RecArray, instrument: int, side: int, tick: int, lots: int, now_ns: int,
     cmds: RecArray, n: int,

@@ -7,18 +7,18 @@ Equity = cash + position marked - fees + funding, in quote currency.
 
 from __future__ import annotations
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import FUNDING_RATE_UNIT, Rec
 
 
-@kernel
+@hot_kernel
 def fee_e8(p: Rec, tick: int, lots: int, maker: bool) -> int:
     """Expected fee of a fill on a linear contract or spot, in tick x lot x 1e-8 (negative: a rebate)."""
     rate = p.maker_fee_e8 if maker else p.taker_fee_e8
     return tick * lots * rate
 
 
-@kernel
+@hot_kernel
 def apply_fill(s: Rec, p: Rec, side: int, tick: int, lots: int, maker: bool, fee_units_e8: int) -> None:
     """Book one fill: ``side`` +1 we bought, -1 we sold; ``fee_units_e8`` as charged (``fee_e8`` when simulated)."""
     s.pos_lots += side * lots
@@ -40,7 +40,7 @@ def apply_fill(s: Rec, p: Rec, side: int, tick: int, lots: int, maker: bool, fee
         s.sold_lots += lots
 
 
-@kernel
+@hot_kernel
 def apply_funding(s: Rec, p: Rec, mark_tick: int, rate_e9: int) -> None:
     """A funding settlement on the position held now: the holder pays ``position * mark * rate`` when long."""
     rate = rate_e9 * FUNDING_RATE_UNIT
@@ -50,7 +50,7 @@ def apply_funding(s: Rec, p: Rec, mark_tick: int, rate_e9: int) -> None:
         s.funding -= s.pos_lots * mark_tick * p.unit_value * rate
 
 
-@kernel
+@hot_kernel
 def equity(s: Rec, p: Rec, mark: float) -> float:
     """Profit since the start in quote currency, position marked at ``mark`` ticks, fees and funding inside."""
     if p.inverse:
@@ -60,7 +60,7 @@ def equity(s: Rec, p: Rec, mark: float) -> float:
     return (s.cash_units + s.pos_lots * mark) * p.unit_value - s.fee_units_e8 * 1e-8 * p.unit_value + s.funding
 
 
-@kernel
+@hot_kernel
 def fees_paid(s: Rec, p: Rec, mark: float) -> float:
     """Net fees in quote currency (rebates lower them)."""
     if p.inverse:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mm.config.schema import RunConfig
 from mm.core.book import BOOK, Levels, apply, clear, is_valid, window
 from mm.core.instrument import Instrument
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel, kernel
 from mm.core.types import (
     ASK, BID, BUY_SIDE, CANCELING, CLEAR_ASK, CLEAR_BID, COMMAND, FILL, FREE, LAST, LIVE, SELL_SIDE, SENT, RecArray,
     records,
@@ -30,7 +30,7 @@ from mm.strategy.setup import StrategyRecords, resolve
 from mm.strategy.state import REASONS
 
 
-@kernel
+@hot_kernel
 def run_events(
     ev: RecArray, books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, params: RecArray,
     states: RecArray, orders: RecArray,

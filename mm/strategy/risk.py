@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import FREE, Rec, RecArray
 
 LIMITS = np.dtype(
@@ -51,7 +51,7 @@ HALT_REASONS: Final = ("", "daily_loss", "drawdown", "operator", "position_misma
 DAY_NS: Final = 86_400_000_000_000
 
 
-@kernel
+@hot_kernel
 def worst_position(pos_lots: int, orders: RecArray, side: int) -> int:
     """Position if every working order of ``side`` filled (orders being cancelled still can)."""
     worst = pos_lots
@@ -61,7 +61,7 @@ def worst_position(pos_lots: int, orders: RecArray, side: int) -> int:
     return worst
 
 
-@kernel
+@hot_kernel
 def gate(lim: Rec, p: Rec, s: Rec, orders: RecArray, side: int, tick: int, lots: int, now_ns: int) -> int:
     """May this new order go out? Returns PASS or the reason. O(number of order slots)."""
     if s.halted != NOT_HALTED:
@@ -84,7 +84,7 @@ def gate(lim: Rec, p: Rec, s: Rec, orders: RecArray, side: int, tick: int, lots:
     return PASS
 
 
-@kernel
+@hot_kernel
 def mark_loss(loss: Rec, lim: Rec, equity_usd: float, now_ns: int) -> int:
     """Update peak, drawdown and the UTC day with a new equity; returns a HALT_* code (NOT_HALTED: all is well)."""
     day = now_ns // DAY_NS

@@ -52,7 +52,8 @@ def check(b: Rec, bids: Levels, asks: Levels, e: RecArray, best_bid: Levels, bes
                     hidden = hidden or asks[j] > 0
                 for j in range(max(b.ba, 0), min(high_bid + 1, b.n)):
                     hidden = hidden or bids[j] > 0
-                crossed += hidden
+                if hidden:
+                    crossed += 1
             low_ask = b.ba
             high_bid = b.bb
     return crossed

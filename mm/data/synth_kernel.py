@@ -122,7 +122,7 @@ def begin(p: FlowParams, s: Rec, rng: Levels, t: int) -> None:
 def put_bid(s: Rec, bids: Levels, out: RecArray, n: int, flags: int, tick: int, lots: int) -> int:
     """The bid at ``tick`` becomes ``lots``."""
     i = tick & (RING - 1)
-    s.n_bids += (lots > 0) - (bids[i] > 0)
+    s.n_bids += min(lots, 1) - min(bids[i], 1)
     bids[i] = lots
     if lots > 0:
         s.bb = max(s.bb, tick)
@@ -137,7 +137,7 @@ def put_bid(s: Rec, bids: Levels, out: RecArray, n: int, flags: int, tick: int, 
 def put_ask(s: Rec, asks: Levels, out: RecArray, n: int, flags: int, tick: int, lots: int) -> int:
     """The ask at ``tick`` becomes ``lots``."""
     i = tick & (RING - 1)
-    s.n_asks += (lots > 0) - (asks[i] > 0)
+    s.n_asks += min(lots, 1) - min(asks[i], 1)
     asks[i] = lots
     if lots > 0:
         s.ba = min(s.ba, tick)

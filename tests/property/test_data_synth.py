@@ -97,6 +97,7 @@ def test_stream_does_not_depend_on_chunks(seed: int, cuts: list[int]) -> None:
         assert np.all((part["ts_exch_ns"] >= start + a) & (part["ts_exch_ns"] < start + b))
 
 
+@pytest.mark.slow
 def test_long_chunk_spans_many_buffers() -> None:
     whole = SynthFlow(SynthSpec(), 5).next_chunk(400 * S)
     flow = SynthFlow(SynthSpec(), 5)
@@ -130,6 +131,7 @@ def mids(events: RecArray) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return events["ts_exch_ns"][last], (bid[last] + ask[last]) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_quoting_at_the_touch_is_adversely_selected(seed: int) -> None:
     """A control that always rests at the touch is the passive side of the first trade of every market order."""
@@ -147,6 +149,7 @@ def test_quoting_at_the_touch_is_adversely_selected(seed: int) -> None:
     assert float(np.mean(markout)) < -2 * standard_error
 
 
+@pytest.mark.slow
 def test_looks_like_a_liquid_perpetual() -> None:
     events = SynthFlow(SynthSpec(), 11).next_chunk(600 * S)
     ts, mid = mids(events)

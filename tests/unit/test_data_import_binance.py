@@ -20,7 +20,6 @@ from mm.errors import DataError
 
 T0_MS = 1_723_161_255_000
 T0 = T0_MS * 1_000_000
-REAL = Path(os.environ.get("MM_DATA_DIR", Path(__file__).parents[2] / ".." / "shared" / "data")) / "binance"
 
 Levels = list[tuple[str, str]]
 
@@ -333,10 +332,13 @@ REAL_FIGURES = [
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not REAL.is_dir(), reason="no recorded tapes: set MM_DATA_DIR")
+@pytest.mark.slow
 @pytest.mark.parametrize(("market", "names", "events", "trades", "depth"), REAL_FIGURES)
-def test_real_tapes(tmp_path: Path, market: str, names: list[str], events: int, trades: int, depth: int) -> None:
-    report = import_files("binance-collector", market, [REAL / name for name in names], tmp_path / "out")
+def test_real_tapes(
+    tmp_path: Path, real_data_dir: Path, market: str, names: list[str], events: int, trades: int, depth: int
+) -> None:
+    files = [real_data_dir / "binance" / name for name in names]
+    report = import_files("binance-collector", market, files, tmp_path / "out")
     assert (report["events"], report["trades"], report["depth_messages"]) == (events, trades, depth)
     assert (report["gaps"], report["bad_lines"], report["crossed"], report["out_of_order"]) == (0, 0, 0, 0)
     assert 1.26e9 < report["clock_offset_ns"] < 1.28e9

@@ -229,7 +229,7 @@ def run_one(
 
 @app.command()
 def tune(
-    config: Annotated[Path, typer.Argument(help="A run with axes: lists where a scalar belongs, or {uniform: [a, b]}.")],
+    config: Annotated[Path, typer.Argument(help="A run with axes: lists where a scalar belongs, {uniform: [a, b]}.")],
     data: Data = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many configurations; default: tune.trials.")] = None,
     max_par: Annotated[int | None, typer.Option("--max-par", min=1, help="How many at once.")] = None,
@@ -243,9 +243,9 @@ def tune(
     the luckiest: read the report before you believe it.
     """
     raw = _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
-    from tune.sweep import sweep
+    from tune.sweep import Options, sweep
 
-    _say(sweep(raw, trials=trials, max_par=max_par, out_root=out), as_json)
+    _say(sweep(raw, trials=trials, out_root=out, options=Options(max_par=max_par)), as_json)
 
 
 @app.command()
@@ -256,10 +256,10 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Continue a killed sweep; finished configurations are not run again and the table comes out the same."""
-    path = Path(experiment) if Path(experiment).is_dir() else out / experiment
+    from tune.sweep import Options
     from tune.sweep import resume as run_resume
 
-    _say(run_resume(path, max_par=max_par), as_json)
+    _say(run_resume(experiment, out_root=out, options=Options(max_par=max_par)), as_json)
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One file = one complete run: typed schema (``schema``) and the YAML loader that names file, line and key (``load``)."""
+"""One file = one complete run: the typed schema, and the YAML loader whose errors name file, line and key."""
 
 from mm.config.load import RawConfig, load_config, load_raw, validate
 from mm.config.schema import RunConfig

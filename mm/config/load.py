@@ -1,4 +1,4 @@
-"""YAML to ``RunConfig``: overrides from the command line, and errors that name file, line, key and what was expected."""
+"""YAML to ``RunConfig``: overrides from the command line, errors that name file, line, key and what was expected."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def apply_override(raw: RawConfig, item: str) -> None:
                 target[part] = {}
             target = target[part]
         else:
-            target = target[step]  # type: ignore[index]
+            target = target[step]
     raw.overrides[key] = item
 
 
@@ -152,9 +152,7 @@ def _describe(raw: RawConfig, err: dict[str, Any]) -> str:
     at: Any = raw.data
     loc = list(err["loc"])
     for part in loc:
-        if isinstance(at, dict) and part in at:
-            at = at[part]
-        elif isinstance(at, list) and isinstance(part, int) and part < len(at):
+        if (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int) and part < len(at)):
             at = at[part]
         elif err["type"] == "missing" and part == loc[-1]:
             pass

@@ -63,4 +63,5 @@ def hot_kernel(fn: F) -> F:
     Counting references of arrays that are only passed on costs more than the work itself (four fifths of a replay's
     time). numba then rejects any allocation, slice or call of a plain ``kernel`` at compile time.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(fn))
+    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    return cast(F, numba.njit(**options)(fn))

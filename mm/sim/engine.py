@@ -7,6 +7,10 @@ same nanosecond as a market event sees that event first.
 
 from __future__ import annotations
 
+from typing import Any
+
+from numpy.typing import NDArray
+
 from mm.core.book import Levels
 from mm.core.jit import hot_kernel, kernel
 from mm.core.types import BUY_SIDE, CANCELING, FILL, LAST, LIVE, PLACE, SELL_SIDE, Rec, RecArray
@@ -17,18 +21,20 @@ from mm.strategy.orders import diff_orders, on_exec, simulated_fee
 from mm.strategy.portfolio import equity
 from mm.strategy.risk import mark_loss
 
+Column = NDArray[Any]  # one column of a tape
+
 
 @hot_kernel
 def _resting_tick(orders: RecArray, side: int) -> int:
     for k in range(orders.shape[0]):
         if orders[k].side == side and (orders[k].state == LIVE or orders[k].state == CANCELING):
-            return orders[k].tick
+            return int(orders[k].tick)
     return 0
 
 
 @hot_kernel
 def _advance_exchange(
-    kind: Levels, tick: Levels, lots: Levels, ts_exch: Levels, now_ns: int, book: RecArray, bids: Levels,
+    kind: Column, tick: Column, lots: Column, ts_exch: Column, now_ns: int, book: RecArray, bids: Levels,
     asks: Levels, x: RecArray, flight: RecArray, reports: RecArray, run: Rec, fills: RecArray, queue_model: int,
     queue_n: float, response_ns: int,
 ) -> None:  # fmt: skip
@@ -87,7 +93,7 @@ def _mark(s: Rec, p: Rec, f: Rec, loss: Rec, lim: Rec, now_ns: int) -> None:
 
 @hot_kernel
 def _advance_strategy(
-    kind: Levels, flags: Levels, tick: Levels, lots: Levels, ts_exch: Levels, ts_recv: Levels, now_ns: int,
+    kind: Column, flags: Column, tick: Column, lots: Column, ts_exch: Column, ts_recv: Column, now_ns: int,
     books: RecArray, bids: Levels, asks: Levels, f: Rec, p: Rec, s: Rec, orders: RecArray, lim: Rec, loss: Rec,
     reports: RecArray, run: Rec, fills: RecArray,
 ) -> None:  # fmt: skip
@@ -140,7 +146,7 @@ def _account(f: Rec, run: Rec, now_ns: int, bid_tick: int, ask_tick: int) -> Non
 
 @kernel
 def replay(
-    kind: Levels, flags: Levels, tick: Levels, lots: Levels, ts_exch: Levels, ts_recv: Levels, decide_ns: Levels,
+    kind: Column, flags: Column, tick: Column, lots: Column, ts_exch: Column, ts_recv: Column, decide_ns: Column,
     xbook: RecArray, xbids: Levels, xasks: Levels, books: RecArray, bids: Levels, asks: Levels,
     params: RecArray, models: RecArray, policies: RecArray, features: RecArray, states: RecArray, orders: RecArray,
     limits: RecArray, losses: RecArray, targets: RecArray, cmds: RecArray, x: RecArray, flight: RecArray,

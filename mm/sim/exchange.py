@@ -27,7 +27,7 @@ def report(
 
 @hot_kernel
 def _mid(b: Rec) -> float:
-    return b.base_tick + 0.5 * (b.bb + b.ba)
+    return float(b.base_tick + 0.5 * (b.bb + b.ba))
 
 
 @hot_kernel

@@ -36,11 +36,11 @@ MODELS: Final = {
 def probability_behind(model: int, n: float, front: float, back: float) -> float:
     """Probability that a cancel came from behind us; nan when the level is empty on both sides."""
     if model == POWER:
-        return back**n / (back**n + front**n)
+        return float(back**n / (back**n + front**n))
     if model == POWER2:
-        return back**n / (back + front) ** n
+        return float(back**n / (back + front) ** n)
     if model == POWER3:
-        return 1.0 - (front / (front + back)) ** n
+        return float(1.0 - (front / (front + back)) ** n)
     if model == LOG:
         return math.log1p(back) / (math.log1p(back) + math.log1p(front))
     return math.log1p(back) / math.log1p(back + front)
@@ -48,7 +48,7 @@ def probability_behind(model: int, n: float, front: float, back: float) -> float
 
 @hot_kernel
 def on_level_change(model: int, n: float, front: float, traded: float, prev: float, new: float) -> float:
-    """Quantity ahead after the level went from ``prev`` to ``new``; ``traded`` since its last change is not a cancel."""
+    """Quantity ahead after a level went from ``prev`` to ``new``; what was ``traded`` meanwhile is not a cancel."""
     if model == RISK_AVERSE:
         return min(front, new)
     change = prev - new - traded
@@ -72,10 +72,15 @@ def executed_lots(front_lots: float, leaves: int) -> int:
     """Lots filled once trades have eaten through everything ahead (``front_lots`` is negative then)."""
     if front_lots >= 0.0:
         return 0
-    return min(int(math.floor(0.5 - front_lots)), leaves)
+    return min(math.floor(0.5 - front_lots), leaves)
 
 
-def trace(model: list[Any], lot: float, side: str, tape: list[list[Any]]) -> tuple[list[list[float | None]], float]:
+def trace(
+    model: list[Any],
+    lot: float,
+    side: str,  # noqa: ARG001 - the tape is told from our side, so both sides are alike
+    tape: list[list[Any]],
+) -> tuple[list[list[float | None]], float]:
     """Follow one order through a tape of ``[op, value]``: (state after each event, total filled).
 
     Ops: ``level`` new market quantity, ``place`` our order of that size, ``trade`` at the level, ``trade_through``

@@ -1,4 +1,4 @@
-"""Record layouts of the replay engine: orders at the simulated exchange, messages in flight, what a run leaves behind."""
+"""Record layouts of the replay engine: orders at the exchange, messages in flight, what a run leaves behind."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _first_valid(kind: Any, flags: Any, tick: Any, lots: Any, books: RecArray, b
     for k in range(kind.shape[0]):
         apply(b, bids, asks, kind[k], tick[k], lots[k])
         if flags[k] & LAST and is_valid(b):
-            return b.base_tick + 0.5 * (b.bb + b.ba)
+            return float(b.base_tick + 0.5 * (b.bb + b.ba))
     return 0.0
 
 

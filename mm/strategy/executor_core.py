@@ -15,7 +15,18 @@ import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
-    CANCELING, EXEC, FILL, FREE, LIVE, ORDER, ORDER_SLOTS, REJECT, SENT, Rec, RecArray, records,
+    CANCELING,
+    EXEC,
+    FILL,
+    FREE,
+    LIVE,
+    ORDER,
+    ORDER_SLOTS,
+    REJECT,
+    SENT,
+    Rec,
+    RecArray,
+    records,
 )  # fmt: skip
 from mm.strategy.orders import add, find
 from mm.strategy.quoter import apply_exec, fee_units
@@ -224,6 +235,10 @@ class ExecutorCore:
     def working(self, instrument: int) -> int:
         """Number of orders that may be live."""
         return int(np.count_nonzero(self.orders[instrument]["state"] != FREE))
+
+    def refusals(self) -> dict[str, int]:
+        """Commands that did not pass, by reason."""
+        return {name: n for name, n in zip(VERDICTS, self.verdicts, strict=True) if n and name != VERDICTS[PASS]}
 
     def rejection(self, c: Rec, now_ns: int) -> RecArray:
         """The report that frees a refused order at the quoter."""

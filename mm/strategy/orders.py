@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from mm.core.jit import hot_kernel
 from mm.core.types import (
-    ACK, BUY_SIDE, CANCEL, CANCEL_REJECT, CANCELED, CANCELING, FILL, FREE, LIVE, PLACE, REJECT, SELL_SIDE, SENT, Rec,
+    ACK,
+    BUY_SIDE,
+    CANCEL,
+    CANCEL_REJECT,
+    CANCELED,
+    CANCELING,
+    FILL,
+    FREE,
+    LIVE,
+    PLACE,
+    REJECT,
+    SELL_SIDE,
+    SENT,
+    Rec,
     RecArray,
 )  # fmt: skip
 from mm.strategy.portfolio import apply_fill, fee_e8
@@ -80,7 +93,7 @@ def simulated_fee(p: Rec, tick: int, lots: int, maker: bool) -> int:
 
 @hot_kernel
 def _keeps(o: Rec, p: Rec, tick: int, lots: int, now_ns: int) -> bool:
-    """Does a resting order still serve its target?"""
+    """Whether a resting order still serves its target."""
     if lots == 0 or o.lots > lots:
         return False
     moved = abs(o.tick - tick)
@@ -89,7 +102,7 @@ def _keeps(o: Rec, p: Rec, tick: int, lots: int, now_ns: int) -> bool:
     age_ns = now_ns - o.ts_sent_ns
     if age_ns < p.min_age_ns:
         return True
-    return moved < p.threshold and age_ns < p.max_age_ns
+    return bool(moved < p.threshold and age_ns < p.max_age_ns)
 
 
 @hot_kernel

@@ -15,7 +15,7 @@ from mm.core.types import FUNDING_RATE_UNIT, Rec
 def fee_e8(p: Rec, tick: int, lots: int, maker: bool) -> int:
     """Expected fee of a fill on a linear contract or spot, in tick x lot x 1e-8 (negative: a rebate)."""
     rate = p.maker_fee_e8 if maker else p.taker_fee_e8
-    return tick * lots * rate
+    return int(tick * lots * rate)
 
 
 @hot_kernel
@@ -56,13 +56,14 @@ def equity(s: Rec, p: Rec, mark: float) -> float:
     if p.inverse:
         price = mark * p.tick_size
         coins = s.cash_coin - s.pos_lots * p.unit_value / price - s.fee_coin + s.funding
-        return coins * price
-    return (s.cash_units + s.pos_lots * mark) * p.unit_value - s.fee_units_e8 * 1e-8 * p.unit_value + s.funding
+        return float(coins * price)
+    paid = s.fee_units_e8 * 1e-8 * p.unit_value
+    return float((s.cash_units + s.pos_lots * mark) * p.unit_value - paid + s.funding)
 
 
 @hot_kernel
 def fees_paid(s: Rec, p: Rec, mark: float) -> float:
     """Net fees in quote currency (rebates lower them)."""
     if p.inverse:
-        return s.fee_coin * mark * p.tick_size
-    return s.fee_units_e8 * 1e-8 * p.unit_value
+        return float(s.fee_coin * mark * p.tick_size)
+    return float(s.fee_units_e8 * 1e-8 * p.unit_value)

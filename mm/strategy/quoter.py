@@ -20,11 +20,24 @@ from mm.core.book import BOOK, Levels, apply, clear, is_valid, window
 from mm.core.instrument import Instrument
 from mm.core.jit import hot_kernel, kernel
 from mm.core.types import (
-    ASK, BID, BUY_SIDE, CANCELING, CLEAR_ASK, CLEAR_BID, COMMAND, FILL, FREE, LAST, LIVE, SELL_SIDE, SENT, RecArray,
+    ASK,
+    BID,
+    BUY_SIDE,
+    CANCELING,
+    CLEAR_ASK,
+    CLEAR_BID,
+    COMMAND,
+    FILL,
+    FREE,
+    LAST,
+    LIVE,
+    SELL_SIDE,
+    SENT,
+    RecArray,
     records,
 )  # fmt: skip
 from mm.strategy.kernel import decide, on_event
-from mm.strategy.orders import MAX_COMMANDS, diff_orders, on_exec, simulated_fee
+from mm.strategy.orders import diff_orders, on_exec
 from mm.strategy.portfolio import equity
 from mm.strategy.setup import StrategyRecords, resolve
 from mm.strategy.state import REASONS
@@ -86,7 +99,7 @@ class _Slot:
 
 
 class Quoter:
-    """See the module. ``next_order`` is the number of the next order: set it so that ids stay unique after a restart."""
+    """See the module. ``next_order`` numbers the next order: set it so that ids stay unique after a restart."""
 
     def __init__(self, cfg: RunConfig, instruments: Sequence[Instrument], *, own_in_feed: bool = True) -> None:
         self.cfg = cfg

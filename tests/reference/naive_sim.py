@@ -180,7 +180,7 @@ def run(cfg, tape, times):
             if next_event is None and next_report is None:
                 break
             if next_report is not None and (next_event is None or next_report <= next_event):
-                _, (ts, kind, oid, side, tick, lots) = reports.pop(0)
+                _, (_ts, kind, oid, side, tick, lots) = reports.pop(0)
                 row = np.zeros(1, EXEC)
                 row["kind"], row["id"], row["side"], row["tick"], row["lots"], row["maker"] = (
                     kind,
@@ -196,8 +196,7 @@ def run(cfg, tape, times):
             else:
                 quoter.on_events(events[li : li + 1])
                 li += 1
-        for c in quoter.decide(int(now)).view(np.recarray):
-            commands.append((int(now) + order_ns, c))
+        commands += [(int(now) + order_ns, c) for c in quoter.decide(int(now)).view(np.recarray)]
         r = quoter.records_of(0)
         quotes.append(
             []

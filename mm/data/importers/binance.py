@@ -29,9 +29,10 @@ import orjson
 from numpy.typing import NDArray
 
 from mm.core.book import window
-from mm.core.instrument import ContractKind, Instrument
+from mm.core.instrument import Instrument
 from mm.core.types import BID, BUY, SELL, RecArray
 from mm.data.importers.assemble import assemble
+from mm.data.importers.binance_symbols import MARKETS, binance_instrument, known_steps
 from mm.data.importers.decimals import NOT_A_NUMBER, OFF_GRID, OK, infer_step, parse, step_parts, to_steps
 from mm.data.importers.lines import Backlog, BadLines, read_blocks
 from mm.data.importers.sequence import DIFF, END, LEVELS, SNAP, Plan, Sequencer
@@ -41,20 +42,9 @@ from mm.errors import DataError
 
 Ints = NDArray[np.int64]
 
-MARKETS: Final[dict[str, ContractKind]] = {"usdm": "linear", "spot": "spot", "cm": "inverse"}
 EXPECTED: Final = 'expected collector lines such as: 1723161255030314667 {"stream":"btcusdt@depth@0ms","data":{...}}'
+MAX_CLOCK_ERROR_NS: Final = 3_600_000_000_000
 GIVE_UP_AFTER: Final = 1000  # bad lines without one good: a foreign file
-
-# (market, symbol): tick size, lot size, min notional, contract value
-KNOWN: Final = {
-    ("usdm", "BTCUSDT"): ("0.1", "0.001", "100", "1"),
-    ("usdm", "ETHUSDT"): ("0.01", "0.001", "20", "1"),
-    ("spot", "BTCUSDT"): ("0.01", "0.00001", "5", "1"),
-    ("spot", "ETHUSDT"): ("0.01", "0.0001", "5", "1"),
-    ("cm", "BTCUSD_PERP"): ("0.1", "1", "0", "100"),
-    ("cm", "ETHUSD_PERP"): ("0.01", "1", "0", "10"),
-}
-FEES: Final = {"usdm": ("0.0002", "0.0005"), "cm": ("0.0002", "0.0005"), "spot": ("0.001", "0.001")}
 
 _DEPTH, _SNAPSHOT, _TRADE, _TICKER = range(4)
 _COUNTS: Final = (
@@ -141,8 +131,8 @@ class _Importer:
             if "lastUpdateId" not in message:
                 self.counts["other_messages"] += 1
                 return
-            when = 1_000_000 * message["T"] if "T" in message else 0
-            u = message["lastUpdateId"]
+            when = _exch_ns(message["T"], recv_ns) if "T" in message else 0
+            u = _update_id(message["lastUpdateId"])
             self._book(out, (k, _SNAPSHOT, BID, recv_ns, when, u, u), message["bids"], message["asks"])
             return
         event = data.get("e") or message["stream"].rpartition("@")[2]
@@ -154,16 +144,16 @@ class _Importer:
                 return
             out.text += (data["p"], data["q"])
             kind = SELL if data["m"] else BUY
-            out.rows.append((k, _TRADE, kind, recv_ns, 1_000_000 * data["T"], 0, 0, 1, 0))
+            out.rows.append((k, _TRADE, kind, recv_ns, _exch_ns(data["T"], recv_ns), 0, 0, 1, 0))
         elif event == "bookTicker":
             out.text += (data["b"], "0", data["a"], "0")
-            out.rows.append((k, _TICKER, BID, recv_ns, 0, 0, data["u"], 1, 1))
+            out.rows.append((k, _TICKER, BID, recv_ns, 0, 0, _update_id(data["u"]), 1, 1))
         else:
             if ("pu" in data) != self.futures or ("ps" in data) != (self.options.market == "cm"):
                 raise DataError(f"this is not a {self.options.market} tape (by the keys of its depth messages)")
-            when = 1_000_000 * (data["T"] if self.futures else data["E"])
-            before = data["pu"] if self.futures else data["U"] - 1
-            self._book(out, (k, _DEPTH, BID, recv_ns, when, before, data["u"]), data["b"], data["a"])
+            when = _exch_ns(data["T"] if self.futures else data["E"], recv_ns)
+            before = _update_id(data["pu"]) if self.futures else _update_id(data["U"]) - 1
+            self._book(out, (k, _DEPTH, BID, recv_ns, when, before, _update_id(data["u"])), data["b"], data["a"])
 
     def _book(self, out: _Messages, row: tuple[int, ...], bids: list[Any], asks: list[Any]) -> None:
         start = len(out.text)
@@ -174,7 +164,7 @@ class _Importer:
         out.rows.append((*row, len(bids), len(asks)))
 
     def _ours(self, data: dict[str, Any]) -> bool:
-        if self.symbol is None:
+        if self.symbol is None and isinstance(data["s"], str):
             self.symbol = data["s"]
         return bool(data["s"] == self.symbol)
 
@@ -212,28 +202,13 @@ class _Importer:
         return rows, used
 
     def _find_instrument(self, mantissa: Ints, decimals: Ints) -> None:
-        options = self.options
-        symbol = self.symbol or "UNKNOWN"
-        tick, lot, min_notional, value = KNOWN.get((options.market, symbol), (None, None, "0", "1"))
-        tick_size = options.tick_size or (Decimal(tick) if tick else infer_step(mantissa[::2], decimals[::2]))
-        lot_size = options.lot_size or (Decimal(lot) if lot else infer_step(mantissa[1::2], decimals[1::2]))
+        options, symbol = self.options, self.symbol or "UNKNOWN"
+        known_tick, known_lot = known_steps(options.market, symbol)
+        tick_size = options.tick_size or known_tick or infer_step(mantissa[::2], decimals[::2])
+        lot_size = options.lot_size or known_lot or infer_step(mantissa[1::2], decimals[1::2])
         if tick_size is None or lot_size is None:
             raise DataError(f"{symbol}: cannot tell tick and lot size from the data; give both")
-        maker, taker = FEES[options.market]
-        base, quote = _split_symbol(symbol)
-        self.instrument = Instrument(
-            symbol=symbol,
-            venue=f"binance-{options.market}",
-            kind=MARKETS[options.market],
-            tick_size=tick_size,
-            lot_size=lot_size,
-            min_notional=Decimal(min_notional),
-            contract_value=Decimal(value),
-            base=base,
-            quote=quote,
-            maker_fee=Decimal(maker),
-            taker_fee=Decimal(taker),
-        )
+        self.instrument = binance_instrument(options.market, symbol, tick_size, lot_size)
         self.steps = (step_parts(tick_size), step_parts(lot_size))
 
     def _to_grid(
@@ -374,6 +349,19 @@ def _finish(importer: _Importer, writer: StoreWriter) -> ImportReport:
     return report(writer.finish(quality, exch_shift_ns=shift_ns))
 
 
+def _exch_ns(ms: object, recv_ns: int) -> int:
+    """Exchange time in ns. One absurd time must not move the clock of a whole tape."""
+    if type(ms) is not int or abs(1_000_000 * ms - recv_ns) > MAX_CLOCK_ERROR_NS:
+        raise ValueError(f"exchange time {ms} is not within an hour of the local time")
+    return 1_000_000 * ms
+
+
+def _update_id(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"update id {value} is not a whole number in range")
+    return value
+
+
 def _numbers(read: _Messages) -> tuple[Ints, Ints]:
     """Mantissas and decimals of all strings. Whatever is no string becomes something that is no number."""
     try:
@@ -388,11 +376,3 @@ def _numbers(read: _Messages) -> tuple[Ints, Ints]:
     mantissa, decimals = np.zeros(len(read.text), np.int64), np.zeros(len(read.text), np.int64)
     parse(np.frombuffer(f"{text}\n".encode() if read.text else b"", np.uint8), mantissa, decimals)
     return mantissa, decimals
-
-
-def _split_symbol(symbol: str) -> tuple[str, str]:
-    pair = symbol.partition("_")[0]
-    for quote in ("USDT", "USDC", "FDUSD", "BUSD", "USD", "BTC", "ETH"):
-        if pair.endswith(quote) and pair != quote:
-            return pair.removesuffix(quote), quote
-    return pair, ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,7 +60,9 @@ class SweepResult:
     @cached_property
     def result_grid(self) -> Any:
         """Ray Tune's ``ResultGrid`` over the trials of every part of the experiment (a resume adds one)."""
-        return restore_grid(self.path, self.summary)
+        from tune.grid import restore_grid
+
+        return restore_grid(self.path, self.rows)
 
 
 def load(experiment: str | Path, root: str | Path = "results") -> SweepResult:
@@ -71,35 +72,6 @@ def load(experiment: str | Path, root: str | Path = "results") -> SweepResult:
         ConfigError: there is no such experiment.
     """
     return SweepResult(find(experiment, root))
-
-
-def restore_grid(path: Path, summary: dict[str, Any]) -> Any:
-    """``ResultGrid`` from Tune's snapshots below ``path``; raises ``ConfigError`` when Tune has written none yet."""
-    from ray.tune import ExperimentAnalysis, ResultGrid
-
-    log = logging.getLogger("ray.tune.analysis.experiment_analysis")
-    level = log.level
-    log.setLevel(logging.ERROR)  # it misses the per-trial log files, which are off: our rows are the log
-    try:
-        parts = [p for p in sorted((path / TUNE).glob("part-*")) if any(p.glob("experiment_state-*.json"))]
-        if not parts:
-            raise ConfigError(f"{path.name}: Ray Tune has written no snapshot yet")
-        latest = {}
-        for part in parts:
-            for trial in ExperimentAnalysis(str(part)).trials:
-                if trial.last_result:
-                    latest[trial.config["trial"]["config_hash"]] = trial
-        trials = sorted(latest.values(), key=lambda t: t.config["trial"]["index"])
-        return ResultGrid(
-            ExperimentAnalysis(
-                str(parts[-1]),
-                trials=trials,
-                default_metric=summary.get("metric", "pnl_usd"),
-                default_mode=summary.get("mode", "max"),
-            )
-        )
-    finally:
-        log.setLevel(level)
 
 
 def cell(value: Any) -> Any:

@@ -31,7 +31,7 @@ from tune.progress import OnProgress, Progress
 from tune.results import CONFIG, ROWS, TUNE, find, write_table
 from tune.rows import LOST, Row, RowWriter, read_rows, write_atomic
 from tune.space import Space
-from tune.trial import Evaluate, Job, SweepTrial, evaluate
+from tune.trial import Evaluate, Job, SweepTrial, evaluate, trial_name, tune_config
 from tune.watch import Watch
 
 _SETTINGS = ("name", "tag", "seed", "tune")
@@ -198,6 +198,8 @@ def _run(
     done = [row for row in read_rows(folder / ROWS) if row["status"] != LOST]
     finished = {row["config_hash"] for row in done}
     todo = [one for one in plan if one.config_hash not in finished]
+    for path in folder.glob(".workers-*"):  # of a run that was killed
+        shutil.rmtree(path, ignore_errors=True)
     progress.note(f"{folder}: {len(todo)} trials to run" + (f", {len(done)} already finished" if done else ""))
     times = {"fit_s": 0.0, "workers": 0.0}
     stopped: RaymakerError | None = None
@@ -250,17 +252,16 @@ def _fit(
             ray_tune.with_parameters(SweepTrial, job=job),
             {"cpu": per_trial.cpu} | ({"gpu": per_trial.gpu} if per_trial.gpu else {}),
         )
-        what = [{"index": c.index, "config_hash": c.config_hash, "seed": c.seed, **c.params} for c in todo]
         tuner = ray_tune.Tuner(
             trainable,
-            param_space={"trial": ray_tune.grid_search(what)},
+            param_space={"trial": ray_tune.grid_search([tune_config(one) for one in todo])},
             tune_config=ray_tune.TuneConfig(
                 metric=cfg.tune.metric,
                 mode=cfg.tune.mode,
                 reuse_actors=True,
                 max_concurrent_trials=max_par,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
+                trial_name_creator=trial_name,
+                trial_dirname_creator=trial_name,
             ),
             run_config=ray_tune.RunConfig(
                 name=part,
@@ -283,7 +284,3 @@ def _fit(
             lost.close()
             shutil.rmtree(folder / f".workers-{part}", ignore_errors=True)
         return {"fit_s": time.monotonic() - began, "workers": float(workers)}
-
-
-def _trial_name(trial: Any) -> str:
-    return f"trial-{trial.config['trial']['index']:06d}"

@@ -132,3 +132,13 @@ def report(row: Row, metric: str) -> dict[str, Any]:
     keys = ("index", "config_hash", "status", "error", "seed", "sim_s")
     out: dict[str, Any] = row["metrics"] | {k: row[k] for k in keys} | {"done": True}
     return out | {metric: value if isinstance(value, (int, float)) else math.nan}
+
+
+def tune_config(one: Candidate) -> dict[str, Any]:
+    """What Tune knows of a configuration: enough to derive it, and its axes for people to read."""
+    return {"index": one.index, "config_hash": one.config_hash, "seed": one.seed, **one.params}
+
+
+def trial_name(trial: Any) -> str:
+    """Name and folder of a trial in Ray Tune."""
+    return f"trial-{trial.config['trial']['index']:06d}"

@@ -1,0 +1,394 @@
+"""The executor of one account: the only process that holds its keys and sends its orders.
+
+For every command: epoch, latch, lease and risk gate (``mm.strategy.executor_core``), the intent to the journal, then
+the venue. Reports come back on the private connection, go to the journal, and on to the quoter and risk. A new
+connection, the first or any later one, always begins the same way: cancel everything, wait until nothing is open, book
+what the venue's history knows and we do not, compare positions, and only then accept commands (a new epoch).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from array import array
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import zmq
+
+from actors.base import LoopActor
+from actors.executor_book import Book
+from actors.home import Latch, clear_latch, read_latch, write_latch
+from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, SYNC, Curve, Inbox, Message, Outbox
+from actors.wire import pack_execs
+from mm.core.types import COMMAND, PLACE, REJECT
+from mm.errors import RaymakerError, VenueUnreachable
+from mm.strategy.orders import client_order_id
+from mm.venues.base import OpenOrder
+from mm.venues.registry import get_venue
+
+_ACK_TIMEOUT_NS: Final = 2_000_000_000
+_QUOTER_TIMEOUT_NS: Final = 2_000_000_000
+_DEAD_MAN_S: Final = 10.0
+_TICK_S: Final = 0.1
+_RECONCILE_S: Final = 2.0
+_GIVE_UP_S: Final = 20.0
+_MAX_LATENCIES: Final = 1 << 18
+
+
+class ExecutorActor(LoopActor):
+    """See the module."""
+
+    role: ClassVar[str] = "executor"
+    ready = False
+    reconnects = bad_frames = pulls = sent = venue_rejects = 0
+    last_error = pull_reason = ""
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+    async def main(self) -> None:
+        from actors.warm import warm_kernels
+        from mm.strategy.risk import HALT_REASONS
+
+        warm_kernels()
+        self._halt_reasons = HALT_REASONS
+        spec = self.spec
+        self._symbols = list(spec.venue_config.instruments)
+        self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)
+        self.core = self.book.core
+        latch = read_latch(spec.desk, spec.venue_config.name)
+        if latch is not None:
+            self.core.halt(HALT_REASONS.index(latch.reason))
+        venue = get_venue(spec.venue_config.kind)
+        self._codec = venue.make_codec(spec.parsed_instruments, spec.prefix)
+        self._client = venue.make_trading(spec.options)
+        self._latencies = array("q")
+        self._wrong_answers = 0
+        self._stop = asyncio.Event()
+        context: zmq.Context[Any] = zmq.Context()
+        curve = Curve(**spec.curve) if spec.curve else None
+        self._inbox = Inbox(context, spec.inboxes["executor"], curve)
+        self._out = {QUOTER: Outbox(context, spec.inboxes["quoter"], curve)}
+        self._out[RISK] = Outbox(context, spec.inboxes["risk"], curve)
+        self.ready = True
+        self.final: dict[str, Any] = {}
+        tasks = [asyncio.create_task(t) for t in (self._sessions(), self._serve(), self._watch(), self._stop.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.core.ready = False
+            for task in tasks:
+                if task not in done:
+                    task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self.final = await self._finish()
+            for task in done:
+                task.result()
+        finally:
+            await self._client.close()
+            self.book.close()
+            self._inbox.close()
+            for out in self._out.values():
+                out.close()
+            context.term()
+
+    def wake(self) -> None:
+        if self.loop is not None and self.ready:
+            self.loop.call_soon_threadsafe(self._stop.set)
+
+    async def _finish(self) -> dict[str, Any]:
+        """Cancel everything and ask the venue what is left, for as long as it takes the venue to answer (10 s)."""
+        self.phase = "stopping"
+        error = ""
+        for _ in range(20):
+            try:
+                left = await self._pull("stop")
+                fills = await self._client.fills(self.book.run_started_ns)
+                positions = [await self._client.position(s) for s in self._symbols]
+            except VenueUnreachable as exc:
+                error = str(exc)
+                with contextlib.suppress(VenueUnreachable):
+                    await self._client.connect(self._on_frame)
+                await asyncio.sleep(0.5)
+                continue
+            with contextlib.suppress(VenueUnreachable, NotImplementedError):
+                await self._client.arm_dead_man(0)
+            await asyncio.sleep(0)
+            return {
+                "open_orders_left": len(left),
+                "fills": len(fills),
+                "taker_fills": sum(not f.maker for f in fills),
+                "positions": {p.symbol: str(p.size) for p in positions},
+                "balance": str(positions[0].balance) if positions else "",
+            }
+        self.log.error("the venue did not say what is left open: %s", error)
+        return {"error": error}
+
+    # --- connection ----------------------------------------------------------------------------------------------------
+    async def _sessions(self) -> None:
+        wait_s = 0.1
+        begun = time.monotonic()
+        while True:
+            self.phase = "connecting"
+            try:
+                await self._open_session()
+                wait_s = 0.1
+                await self._client.closed()
+                reason = "the private connection ended"
+            except VenueUnreachable as exc:
+                reason = str(exc)
+                if not self.book.sessions and time.monotonic() - begun > _GIVE_UP_S:
+                    raise
+            self.core.ready = False
+            self.reconnects += 1
+            self.last_error = reason
+            self.log.warning("%s; connecting again in %.1f s", reason, wait_s)
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
+            wait_s = min(2 * wait_s, 5.0)
+
+    async def _open_session(self) -> None:
+        self.core.ready = False
+        self._codec.reset()
+        await self._client.connect(self._on_frame)
+        left = await self._pull("session")
+        if left:
+            raise VenueUnreachable(f"{len(left)} orders could not be cancelled")
+        fills = await self._client.fills(self.book.run_started_ns)
+        positions = [await self._client.position(symbol) for symbol in self._symbols]
+        if not self.book.open_session(fills, positions, time.time_ns()):
+            self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
+        with contextlib.suppress(NotImplementedError):
+            await self._client.arm_dead_man(_DEAD_MAN_S)
+        self.core.quoter_seen_ns = time.time_ns()
+        self.core.ready = True
+        self._publish_sync(QUOTER, RISK)
+        self.log.info("session %d: positions %s", self.book.sessions, {p.symbol: str(p.size) for p in positions})
+
+    async def _pull(self, why: str) -> list[OpenOrder]:
+        """Cancel everything on the venue and look; returns what is still open after two seconds."""
+        left: list[OpenOrder] = []
+        for attempt in range(20):
+            n = await self._client.cancel_all()
+            left = await self._client.open_orders()
+            if n:
+                self.pulls += 1
+                self.pull_reason = why
+                self.book.note({"t": "cancel_all", "why": why, "n": n})
+            if not left:
+                break
+            await asyncio.sleep(0.1 if attempt else 0.01)
+        return left
+
+    # --- commands --------------------------------------------------------------------------------------------------------
+    async def _serve(self) -> None:
+        while True:
+            await self._inbox.wait(1.0)
+            for m in self._inbox.drain():
+                if m.kind == COMMANDS:
+                    await self._commands(m)
+                elif m.kind == LEASE:
+                    self.book.lease(m.payload, m.t_wall_ns)
+                elif m.kind == HELLO:
+                    if self.core.ready or self.book.sessions:
+                        self._publish_sync(m.a)
+                elif m.kind == HALT:
+                    self._latch(m.a, "risk")
+
+    async def _commands(self, m: Message) -> None:
+        self.core.quoter_seen_ns = time.time_ns()
+        sent = 0
+        for c in np.frombuffer(m.payload, COMMAND).view(np.recarray):
+            sent += await self._place(c, m.b) if c.op == PLACE else await self._cancel(c)
+        if sent and m.t_mono_ns:
+            # the loop writes its sockets at the end of the turn: take the time in the next one
+            asyncio.get_running_loop().call_soon(self._note_latency, m.t_mono_ns)
+
+    def _note_latency(self, read_mono_ns: int) -> None:
+        if len(self._latencies) < _MAX_LATENCIES:
+            self._latencies.append(time.monotonic_ns() - read_mono_ns)
+
+    async def _place(self, c: Any, epoch: int) -> int:
+        now_ns = time.time_ns()
+        verdict = self.core.place(c, epoch, now_ns)
+        if verdict:
+            self.book.refused(c, verdict)
+            if epoch == self.core.epoch:
+                self._publish(self.core.rejection(c, now_ns), [])
+            return 0
+        instrument = self.book.instruments[c.instrument]
+        cid = client_order_id(self.spec.prefix, int(c.id))
+        self.book.intent("place", c)  # raises: then nothing is sent
+        self.sent += 1
+        try:
+            await self._client.place(
+                instrument.symbol, cid, int(c.side), instrument.price(int(c.tick)), instrument.size(int(c.lots))
+            )
+        except VenueUnreachable as exc:  # perhaps on its way: the next session finds out
+            self.log.warning("order %s: %s", cid, exc)
+            return 0
+        return 1
+
+    async def _cancel(self, c: Any) -> int:
+        if not self.core.cancel(int(c.instrument), int(c.id), time.time_ns()):
+            return 0  # it has ended already; the report is on its way to the quoter
+        self.book.intent("cancel", c)
+        return await self._send_cancel(int(c.instrument), client_order_id(self.spec.prefix, int(c.id)))
+
+    async def _send_cancel(self, instrument: int, cid: str) -> int:
+        try:
+            await self._client.cancel(self.book.instruments[instrument].symbol, cid)
+        except VenueUnreachable as exc:
+            self.log.warning("cancel %s: %s", cid, exc)
+            return 0
+        return 1
+
+    # --- reports ---------------------------------------------------------------------------------------------------------
+    def _on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
+        decoded = self._codec.decode_private(raw, ts_recv_ns)
+        if decoded.error:
+            self.bad_frames += 1
+            self.last_error = decoded.error
+            self.log.warning("private frame: %s", decoded.error)
+        if len(decoded.execs):
+            execs = decoded.execs.view(np.recarray)
+            booked = [self.book.execution(e, d) for e, d in zip(execs, decoded.exec_detail, strict=True)]
+            self.venue_rejects += int(np.count_nonzero(execs["kind"] == REJECT))
+            if self.core.ready and any(booked):
+                fees = [d.fee for d, b in zip(decoded.exec_detail, booked, strict=True) if b]
+                self._publish(execs[np.array(booked)], fees)
+
+    def _publish(self, execs: Any, fees: list[Any]) -> None:
+        payload = pack_execs(execs, fees or [0] * len(execs))
+        for out in self._out.values():
+            out.send(EXECS, payload, t_wall_ns=time.time_ns())
+
+    def _publish_sync(self, *receivers: int) -> None:
+        if QUOTER in receivers:
+            self.core.epoch = (self.core.epoch + 1) & 0xFFFF  # what was decided before this is void
+        for receiver in receivers:
+            self._out[receiver].send(SYNC, self.core.sync(), b=self.core.epoch, t_wall_ns=time.time_ns())
+
+    # --- watching --------------------------------------------------------------------------------------------------------
+    async def _watch(self) -> None:
+        turn = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            turn += 1
+            if turn % 10 == 0:
+                await asyncio.to_thread(self.book.sync)
+            if not self.core.ready:
+                continue
+            now_ns = time.time_ns()
+            self.phase = "halted" if self.core.halted else "running"
+            try:
+                reason = self.core.must_pull(now_ns)
+                if reason:
+                    if reason != self.pull_reason:
+                        self.log.warning("pulling every order: %s", reason)
+                    await self._pull(reason)
+                if turn % round(_RECONCILE_S / _TICK_S) == 0 or self.core.overdue(now_ns):
+                    await self._reconcile()
+                if turn % round(_DEAD_MAN_S / 4 / _TICK_S) == 0:
+                    with contextlib.suppress(NotImplementedError):
+                        await self._client.arm_dead_man(_DEAD_MAN_S)
+            except VenueUnreachable as exc:  # unknown is not flat: a new session starts from the venue's truth
+                self.last_error = str(exc)
+                self.log.warning("the venue does not answer: %s", exc)
+                await self._client.close()
+
+    async def _reconcile(self) -> None:
+        """Compare orders and positions with the venue's; never send anything twice."""
+        asked_ns = time.time_ns()
+        epoch = self.core.epoch
+        open_orders = await self._client.open_orders()
+        positions = [await self._client.position(s) for s in self._symbols]
+        if not self.core.ready or epoch != self.core.epoch:
+            return
+        gone, unknown = self.book.reconcile(open_orders, asked_ns)
+        for instrument, cid in unknown:
+            self.log.warning("order %s is open but not ours to have: cancelling", cid)
+            await self._send_cancel(instrument, cid)
+        for key in gone:
+            await self._send_cancel(key.instrument, client_order_id(self.spec.prefix, key.id))
+        if gone:
+            self.log.warning("%d orders are not on the venue: dropped", len(gone))
+            self._publish_sync(QUOTER, RISK)
+        if self.book.positions_differ(positions):
+            self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
+
+    # --- halt ------------------------------------------------------------------------------------------------------------
+    def _latch(self, code: int, note: str) -> None:
+        if not self.core.halt(code):
+            return
+        reason = self._halt_reasons[code]
+        self.log.error("halted: %s (%s)", reason, note)
+        write_latch(
+            Latch(self.spec.desk, self.spec.venue_config.name, reason, time.time_ns(), self.spec.run_id, note)
+        )
+        self.book.note({"t": "halt", "reason": reason, "note": note})
+        for out in self._out.values():
+            out.send(HALT, a=code, t_wall_ns=time.time_ns())
+
+    async def _halt_now(self, note: str) -> int:
+        from mm.strategy.risk import HALT_OPERATOR
+
+        self._latch(HALT_OPERATOR, note)
+        return len(await self._pull("halted"))
+
+    async def _rearm(self, force: bool) -> bool:
+        latch = read_latch(self.spec.desk, self.spec.venue_config.name)
+        if latch is not None and not clear_latch(latch, force=force):
+            return False
+        self.core.rearm()
+        self.book.note({"t": "rearm"})
+        for out in self._out.values():
+            out.send(HALT, a=0, t_wall_ns=time.time_ns())
+        return True
+
+    # --- called by Ray -----------------------------------------------------------------------------------------------------
+    def halt(self, note: str) -> int:
+        """Latch and cancel everything; returns how many orders the venue still shows."""
+        return int(self.in_loop(self._halt_now(note), 15.0))
+
+    def rearm(self, force: bool = False) -> bool:
+        """Lift the latch; False when it has to stay (daily loss before the UTC day roll)."""
+        return bool(self.in_loop(self._rearm(force), 5.0))
+
+    def stop(self) -> dict[str, Any]:
+        """Cancel everything, verify, report. ``latencies`` are nanoseconds."""
+        out = super().stop()
+        if self._thread.is_alive():
+            raise RaymakerError(f"{self.label()} did not stop in time")
+        latencies = getattr(self, "_latencies", array("q"))
+        return out | {"final": getattr(self, "final", {}), "latencies": latencies.tobytes()}
+
+    def report(self) -> dict[str, Any]:
+        if not self.ready:
+            return {}
+        core = self.core
+        recent = np.frombuffer(self._latencies[-2_000:].tobytes(), np.int64)
+        return {
+            "halted": self._halt_reasons[core.halted] or None,
+            "sessions": self.book.sessions,
+            "reconnects": self.reconnects,
+            "orders_sent": self.book.placed,
+            "rejects": self.venue_rejects,
+            "refused": core.refusals(),
+            "fills": sum(int(s[0].fills) for s in core.states),
+            "taker_fills": sum(int(s[0].taker_fills) for s in core.states),
+            "working": sum(core.working(i) for i in range(len(core.orders))),
+            "positions": {
+                i.symbol: float(i.size(int(s[0].pos_lots)))
+                for i, s in zip(self.book.instruments, core.states, strict=True)
+            },
+            "pulls": self.pulls,
+            "pull_reason": self.pull_reason,
+            "bad_frames": self.bad_frames,
+            "bad_messages": self._inbox.bad,
+            "last_error": self.last_error,
+            "dropped": sum(out.dropped for out in self._out.values()),
+            "tick_to_order_us": {
+                "p50": round(float(np.percentile(recent, 50)) / 1e3, 1) if len(recent) else None,
+                "p99": round(float(np.percentile(recent, 99)) / 1e3, 1) if len(recent) else None,
+            },
+        }

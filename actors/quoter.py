@@ -1,0 +1,125 @@
+"""The quoter of one account: drains what has arrived, decides once, sends commands. See ``mm.strategy.quoter``.
+
+Conflation, not queues: however many frames are waiting, one decision follows the last of them. Until books, position
+and orders are whole (``actors.account``), and whenever one is not, it quotes nothing. An empty batch of commands is
+its heartbeat to the executor.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+import zmq
+
+from actors.base import LoopActor
+from actors.recorder import DECISION, AppendFile
+from actors.transport import COMMANDS, QUOTER, Curve, Inbox, Outbox
+from mm.core.types import PLACE
+
+
+class QuoterActor(LoopActor):
+    """Shell of ``mm.strategy.quoter.Quoter``."""
+
+    role: ClassVar[str] = "quoter"
+    ready = False
+    decisions = orders = 0
+    _measured_ns = _since_ns = _both_ns = _resting = 0
+
+    async def main(self) -> None:
+        from actors.account import Account
+        from actors.warm import warm_kernels
+
+        warm_kernels()
+        spec = self.spec
+        self._decisions = AppendFile(spec.path("decisions", f"{spec.venue_config.name}.bin"))
+        context: zmq.Context[Any] = zmq.Context()
+        curve = Curve(**spec.curve) if spec.curve else None
+        self._inbox = Inbox(context, spec.inboxes["quoter"], curve)
+        self._executor = Outbox(context, spec.inboxes["executor"], curve)
+        feed = Outbox(context, spec.inboxes["feed"], curve)
+        self._account = Account(spec, QUOTER, feed, self._executor, own_in_feed=True)
+        self.ready = True
+        try:
+            await self._loop()
+        finally:
+            self._decisions.close()
+            self._inbox.close()
+            self._executor.close()
+            feed.close()
+            context.term()
+
+    def wake(self) -> None:
+        if self.loop is not None and self.ready:
+            self.loop.call_soon_threadsafe(self._inbox.poke)
+
+    async def _loop(self) -> None:
+        account = self._account
+        timer_ns = round(self.spec.cfg.live.timer * 1e9)
+        next_timer_ns = next_flush_ns = 0
+        while not self.stopping:
+            await self._inbox.wait(max(0.0, (next_timer_ns - time.time_ns()) * 1e-9))
+            batch = self._inbox.drain()
+            read_mono_ns = account.take(batch)
+            now_ns = time.time_ns()
+            self._measure(now_ns)
+            account.ask_for_what_is_missing(now_ns)
+            self.phase = "running" if account.synced and account.books_ready() else "waiting"
+            if batch or now_ns >= next_timer_ns:
+                self._decide(now_ns, read_mono_ns)
+                next_timer_ns = now_ns + timer_ns
+            if now_ns >= next_flush_ns:
+                self._decisions.flush()
+                next_flush_ns = now_ns + 1_000_000_000
+
+    def _decide(self, now_ns: int, read_mono_ns: int) -> None:
+        account = self._account
+        if not account.synced:
+            self._executor.send(COMMANDS, b=account.epoch)  # alive, but without a right to trade
+            return
+        stale = account.stale(now_ns)
+        commands = account.q.decide(now_ns, stale)
+        self._executor.send(COMMANDS, commands.tobytes(), b=account.epoch, t_mono_ns=read_mono_ns, t_wall_ns=now_ns)
+        self.decisions += 1
+        self.orders += int(np.count_nonzero(commands["op"] == PLACE))
+        rows = np.zeros(account.n, DECISION)
+        for i in range(account.n):
+            r: Any = account.q.records_of(i)
+            t = r.target[0]
+            rows[i] = (
+                now_ns, i, account.frames, account.events, account.execs, stale, t.bid_tick, t.ask_tick, t.bid_lots,
+                t.ask_lots, t.reason, len(commands), r.features[0].mid, r.state[0].pos_lots,
+            )  # fmt: skip
+        self._decisions.add(rows.tobytes())
+
+    def _measure(self, now_ns: int) -> None:
+        """Both sides resting over time, from the first valid book on (mean over the instruments)."""
+        account = self._account
+        if self._since_ns == 0:
+            if not account.books_ready():
+                return
+            self._since_ns = self._measured_ns = now_ns
+        self._both_ns += (now_ns - self._measured_ns) * self._resting
+        self._measured_ns = now_ns
+        self._resting = sum(account.q.both_resting(i) for i in range(account.n))
+
+    def report(self) -> dict[str, Any]:
+        if not self.ready:
+            return {}
+        account = self._account
+        span_ns = (self._measured_ns - self._since_ns) * account.n
+        return {
+            "uptime": self._both_ns / span_ns if span_ns > 0 else 0.0,
+            "quoting_s": (self._measured_ns - self._since_ns) / 1e9,
+            "synced": account.synced,
+            "frames": account.frames,
+            "batches": account.batches,
+            "conflated": account.conflated,
+            "holes": account.holes,
+            "decisions": self.decisions,
+            "orders": self.orders,
+            "unbooked": account.q.unbooked,
+            "bad_messages": self._inbox.bad,
+            "instruments": [account.q.view(i) for i in range(account.n)],
+        }

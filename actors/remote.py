@@ -1,0 +1,121 @@
+"""Every call to Ray that the desk makes. Nothing else in ``actors`` imports Ray, so tests run with ``ray`` broken.
+
+An actor class is a plain class; here it becomes a named, detached, self-restarting Ray actor. Its constructor
+arguments are all it needs to begin again: Ray re-runs the constructor after a crash.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from mm.errors import RaymakerError
+
+NAMESPACE: Final = "raymaker"
+PREFIX: Final = "raymaker/"
+_CPU: Final = 0.01  # a desk's actors share the machine; Ray only counts
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a call brought instead of a result."""
+
+    error: str
+    gone: bool  # the actor is dead for good or was never there
+
+
+def connect(address: str) -> None:
+    """Join a running Ray as a driver; again is harmless. Raises ``RaymakerError``."""
+    import ray
+
+    if ray.is_initialized():
+        return
+    try:
+        ray.init(
+            address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=True,
+            logging_level=logging.WARNING,
+        )  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError) as exc:
+        raise RaymakerError(f"cannot join the Ray at {address}: {exc}") from exc
+
+
+def disconnect() -> None:
+    """Leave; detached actors stay."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def spawn(name: str, cls: str, *args: Any, concurrency: int = 4) -> Any:
+    """Start a detached actor; returns its handle at once, before its constructor has run.
+
+    ``cls`` is ``module:Class``. It runs on this node: the desk's sockets and exchanges are here. It restarts without
+    limit, and no call is ever repeated by Ray: an order must not be sent twice.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    module, _, attribute = cls.partition(":")
+    plain = getattr(import_module(module), attribute)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {
+        "name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": _CPU, "max_restarts": -1,
+        "max_task_retries": 0, "max_concurrency": concurrency, "scheduling_strategy": here,
+    }  # fmt: skip
+    return ray.remote(**options)(plain).remote(*args)
+
+
+def find(name: str) -> Any | None:
+    """The handle of a named actor, None when there is none."""
+    import ray
+
+    try:
+        return ray.get_actor(name, NAMESPACE)
+    except ValueError:
+        return None
+
+
+def names(prefix: str = PREFIX) -> list[str]:
+    """Names of the desk's living actors."""
+    from ray.util import list_named_actors
+
+    found = list_named_actors(all_namespaces=True)
+    return sorted(a["name"] for a in found if a["namespace"] == NAMESPACE and a["name"].startswith(prefix))
+
+
+def ask(handle: Any, method: str, *args: Any, timeout_s: float) -> Any:
+    """One call and its result, or ``Failed``."""
+    return gather({"": (handle, method, args)}, timeout_s)[""]
+
+
+def gather(calls: dict[str, tuple[Any, str, tuple[Any, ...]]], timeout_s: float) -> dict[str, Any]:
+    """Calls at once: key -> (handle, method, arguments); key -> result or ``Failed``. Never raises for an actor."""
+    import ray
+
+    refs = {key: getattr(handle, method).remote(*args) for key, (handle, method, args) in calls.items()}
+    ray.wait(list(refs.values()), num_returns=len(refs), timeout=timeout_s)
+    out: dict[str, Any] = {}
+    for key, ref in refs.items():
+        try:
+            out[key] = ray.get(ref, timeout=0)
+        except ray.exceptions.GetTimeoutError:
+            out[key] = Failed(f"no answer in {timeout_s:g} s", gone=False)
+        except ray.exceptions.ActorUnavailableError as exc:
+            out[key] = Failed(f"restarting: {exc}", gone=False)
+        except ray.exceptions.ActorDiedError as exc:
+            out[key] = Failed(str(exc).strip().splitlines()[0], gone=True)
+        except ray.exceptions.RayTaskError as exc:
+            out[key] = Failed(f"{type(exc.cause).__name__}: {exc.cause}", gone=False)
+        except ray.exceptions.RayError as exc:
+            out[key] = Failed(f"{type(exc).__name__}: {exc}", gone=False)
+    return out
+
+
+def kill(handle: Any) -> None:
+    """End an actor for good."""
+    import ray
+
+    ray.kill(handle, no_restart=True)

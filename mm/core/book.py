@@ -59,7 +59,7 @@ def clear(b: Rec) -> None:
 
 @hot_kernel
 def set_bid(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
-    """The bid quantity at index ``i`` becomes ``lots``. A bid at or through the ask is newer: the ask gives way."""
+    """The bid quantity at index ``i`` becomes ``lots``. A bid at or through asks is newer: they are void."""
     bids[i] = lots
     if lots == 0:
         if i == b.bb:
@@ -76,6 +76,8 @@ def set_bid(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
     if i > b.bb:
         b.bb = i
         if i >= b.ba:
+            for k in range(b.ba, i + 1):
+                asks[k] = 0
             j = i + 1
             while j <= b.hia and asks[j] == 0:
                 j += 1
@@ -101,6 +103,8 @@ def set_ask(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
     if i < b.ba:
         b.ba = i
         if i <= b.bb:
+            for k in range(i, b.bb + 1):
+                bids[k] = 0
             j = i - 1
             while j >= b.lowb and bids[j] == 0:
                 j -= 1

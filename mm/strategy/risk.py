@@ -90,7 +90,7 @@ def mark_loss(loss: Rec, lim: Rec, equity_usd: float, now_ns: int) -> int:
     day = now_ns // DAY_NS
     if day != loss.day:
         loss.day = day
-        loss.day_start_usd = equity_usd if loss.peak_usd != 0.0 or loss.equity_usd != 0.0 else 0.0
+        loss.day_start_usd = loss.equity_usd  # the last one known, so that a jump over midnight counts; 0 at the start
     loss.equity_usd = equity_usd
     loss.peak_usd = max(loss.peak_usd, equity_usd)
     drawdown = loss.peak_usd - equity_usd

@@ -46,7 +46,7 @@ def on_event(
 
 @kernel
 def _refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
-    s.sigma = p.static_sigma if p.static_sigma > 0.0 else sigma(f, p.sigma_floor)
+    s.sigma = p.static_sigma if p.static_sigma >= 0.0 else sigma(f, p.sigma_floor)
     tau_s = p.horizon_s
     if p.session:
         horizon_ns = max(int(p.horizon_s * 1e9), 1)

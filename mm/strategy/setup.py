@@ -21,6 +21,7 @@ from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.state import FEATURES, PARAMS, STATE, TARGET
 
 FOREVER_NS = np.iinfo(np.int64).max
+MAX_LOTS = 10**12  # so that sums of price times size stay exact in 64 bits
 
 
 @dataclass(slots=True)
@@ -52,10 +53,7 @@ def _fee_e8(fee: Any) -> int:
 def order_lots(cfg: RunConfig, instrument: Instrument, ref_price: float) -> tuple[int, int]:
     """(order size, smallest order) in lots; a size that rounds to nothing is an error, not a silent minimum."""
     size = cfg.strategy.order_size
-    try:
-        lots = size.lots(instrument, ref_price)
-    except ValueError as exc:
-        raise ConfigError(f"strategy.order_size: {exc}") from exc
+    lots = _lots(size, instrument, ref_price, "strategy.order_size")
     smallest = instrument.min_lots(round(ref_price / float(instrument.tick_size)))
     if lots < smallest:
         raise ConfigError(
@@ -84,11 +82,11 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     Raises:
         ConfigError: a size below the venue's minimum, a unit of another instrument, gamma without a solution.
     """
-    if not (math.isfinite(ref_price) and ref_price > 0):
-        raise ConfigError(f"{instrument.symbol}: the reference price must be positive, got {ref_price}")
+    tick = float(instrument.tick_size)
+    if not (math.isfinite(ref_price) and ref_price >= tick):
+        raise ConfigError(f"{instrument.symbol}: the reference price must be at least one tick, got {ref_price}")
     st, m = cfg.strategy, cfg.strategy.model
     lots, smallest = order_lots(cfg, instrument, ref_price)
-    tick = float(instrument.tick_size)
     static = isinstance(m.sigma, Volatility)
     initial = m.sigma if isinstance(m.sigma, Volatility) else m.sigma.initial
     sigma = initial.ticks_per_sqrt_s(instrument, ref_price)
@@ -128,9 +126,9 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p = arrays["params"][0]
     p.order_lots = lots
     p.min_lots = smallest
-    p.max_inventory_lots = (
-        lots * m.n_lots if st.max_inventory is None else _lots(st.max_inventory, instrument, ref_price, "max_inventory")
-    )
+    p.max_inventory_lots = lots * m.n_lots
+    if st.max_inventory is not None:
+        p.max_inventory_lots = _lots(st.max_inventory, instrument, ref_price, "strategy.max_inventory")
     p.spot = instrument.kind == "spot"
     p.inverse = instrument.kind == "inverse"
     p.unit_value = float(instrument.lot_size * instrument.contract_value) if p.inverse else instrument.unit_value()
@@ -139,11 +137,11 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p.taker_fee_e8 = _fee_e8(instrument.taker_fee if cfg.sim.taker_fee is None else cfg.sim.taker_fee)
     p.microprice = st.reference == "microprice"
     p.own_in_feed = own_in_feed
-    p.static_sigma = sigma if static else 0.0
+    p.static_sigma = sigma if static else -1.0
     if isinstance(m.sigma, Volatility):
         p.sigma_halflife_s, p.sigma_sample_ns = 60.0, _ns(0.1)
     else:
-        p.sigma_halflife_s, p.sigma_sample_ns = m.sigma.halflife, _ns(m.sigma.sample)
+        p.sigma_halflife_s, p.sigma_sample_ns = m.sigma.halflife, max(_ns(m.sigma.sample), 1)
         p.sigma_floor = m.sigma.floor.ticks_per_sqrt_s(instrument, ref_price)
     p.horizon_s = m.horizon
     p.session = m.horizon_mode == "session"
@@ -170,6 +168,9 @@ def fill_limits(lim: Any, cfg: RunConfig, instrument: Instrument, ref_price: flo
 
 def _lots(size: Any, instrument: Instrument, ref_price: float, what: str) -> int:
     try:
-        return int(size.lots(instrument, ref_price))
+        lots = int(size.lots(instrument, ref_price))
     except ValueError as exc:
         raise ConfigError(f"{what}: {exc}") from exc
+    if lots > MAX_LOTS:
+        raise ConfigError(f"{what}: {size.value} {size.unit} of {instrument.symbol} is more than {MAX_LOTS} lots")
+    return lots

@@ -22,7 +22,7 @@ PARAMS = np.dtype(
         ("taker_fee_e8", "i8"),
         ("microprice", "i8"),  # 1: the reference is the microprice, 0: the mid
         ("own_in_feed", "i8"),  # 1: the public book contains our orders and they are netted out
-        ("static_sigma", "f8"),  # ticks/sqrt(s); 0: estimated
+        ("static_sigma", "f8"),  # ticks/sqrt(s); negative: estimated
         ("sigma_floor", "f8"),
         ("sigma_halflife_s", "f8"),
         ("sigma_sample_ns", "i8"),

@@ -29,12 +29,17 @@ class RawConfig:
 
     def where(self, key: Key) -> str:
         """``file:line`` of a key or of its nearest parent; ``--set a.b=c`` for an override."""
-        for n in range(len(key), -1, -1):
-            if key[:n] in self.overrides:
-                return f"--set {self.overrides[key[:n]]}"
-            if key[:n] in self.lines:
-                return f"{self.path}:{self.lines[key[:n]]}"
-        return self.path
+        for n in range(len(key), 0, -1):
+            part = key[:n]
+            if part not in self.lines:  # also a section that exists only because a key below it was set
+                for name, item in self.overrides.items():
+                    if name[:n] == part:
+                        return f"--set {item}"
+            elif part in self.overrides:
+                return f"--set {self.overrides[part]}"
+            else:
+                return f"{self.path}:{self.lines[part]}"
+        return f"{self.path}:{self.lines[()]}" if () in self.lines else self.path
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,19 +53,24 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: str) -> None:
+def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: str, above: tuple[yaml.Node, ...] = ()) -> None:
     lines.setdefault(key, node.start_mark.line + 1)
+    if node in above:
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {'.'.join(map(str, key))} contains itself")
+    above = (*above, node)
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for name, value in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                raise ConfigError(f"{path}:{name.start_mark.line + 1}: a key must be a word, not a list or mapping")
             if name.value in seen:
                 raise ConfigError(f"{path}:{name.start_mark.line + 1}: key {name.value!r} is given twice")
             seen.add(name.value)
             lines[(*key, name.value)] = name.start_mark.line + 1
-            _walk(value, (*key, name.value), lines, path)
+            _walk(value, (*key, name.value), lines, path, above)
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
-            _walk(value, (*key, i), lines, path)
+            _walk(value, (*key, i), lines, path, above)
 
 
 def load_raw(path: str | Path, overrides: list[str] | None = None) -> RawConfig:
@@ -84,6 +94,8 @@ def load_raw(path: str | Path, overrides: list[str] | None = None) -> RawConfig:
         mark = getattr(exc, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{line}: not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
+    except (ValueError, RecursionError) as exc:  # a date that does not exist, a number of 5000 digits
+        raise ConfigError(f"{path}: not valid YAML: {exc}") from exc
     if data is None:
         data = {}
     if not isinstance(data, dict):
@@ -101,15 +113,15 @@ def apply_override(raw: RawConfig, item: str) -> None:
         raise ConfigError(f"--set {item}: expected KEY=VALUE, for example --set strategy.model.gamma=0.1")
     try:
         value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"--set {item}: the value is not valid YAML: {exc}") from exc
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise ConfigError(f"--set {item}: the value is not valid YAML: {getattr(exc, 'problem', None) or exc}") from exc
     parts = name.strip().split(".")
     target: Any = raw.data
     key: Key = ()
     for i, part in enumerate(parts):
         step: str | int = part
         if isinstance(target, list):
-            if not part.isdigit() or int(part) >= len(target):
+            if not part.isdecimal() or int(part) >= len(target):
                 raise ConfigError(
                     f"--set {item}: {'.'.join(parts[:i])} is a list of {len(target)}; use 0..{len(target) - 1}"
                 )
@@ -122,6 +134,7 @@ def apply_override(raw: RawConfig, item: str) -> None:
         elif isinstance(target, dict):
             if not isinstance(target.get(part), (dict, list)):
                 target[part] = {}
+                raw.lines.pop(key, None)
             target = target[part]
         else:
             target = target[step]
@@ -170,6 +183,15 @@ def _describe(raw: RawConfig, err: dict[str, Any]) -> str:
     return f"{raw.where(tuple(key))}: {name}: {message}{got}"
 
 
+def _section_in(annotation: Any) -> Any:
+    """The section class in an annotation like ``Section | None``, or the annotation itself."""
+    for arg in getattr(annotation, "__args__", ()):
+        inner = _section_in(arg)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner
+    return annotation
+
+
 def _known_keys(key: Key) -> list[str]:
     """Field names of the section at ``key``, for suggestions."""
     cls: Any = RunConfig
@@ -179,9 +201,5 @@ def _known_keys(key: Key) -> list[str]:
         info = cls.model_fields.get(part) if isinstance(cls, type) and issubclass(cls, BaseModel) else None
         if info is None:
             return []
-        cls = info.annotation
-        for arg in getattr(cls, "__args__", ()):
-            if isinstance(arg, type) and issubclass(arg, BaseModel):
-                cls = arg
-                break
+        cls = _section_in(info.annotation)
     return list(cls.model_fields) if isinstance(cls, type) and issubclass(cls, BaseModel) else []

@@ -10,7 +10,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    model_validator,
+)
 
 from mm.core.units import Distance, PerPrice, Size, Volatility, parse_fee, parse_seconds
 
@@ -22,10 +32,7 @@ def _unit_text(value: Any) -> str:
         return f"{value.value!r}/{value.unit}"
     if isinstance(value, Size):
         return f"{value.value} {value.unit}"
-    name = {"fraction": "%", "$": "usd"}.get(value.unit, value.unit)
-    number = value.value * 100 if value.unit == "fraction" else value.value
-    per = {1.0: "s", 60.0: "min", 3600.0: "h", 86400.0: "day"}.get(value.per_s, "year")
-    return f"{number!r} {name}/{per}"
+    return f"{value.value!r} {'usd' if value.unit == '$' else value.unit}/{value.per}"
 
 
 def _parser(cls: Any) -> BeforeValidator:
@@ -33,7 +40,14 @@ def _parser(cls: Any) -> BeforeValidator:
 
 
 _TEXT = PlainSerializer(_unit_text, return_type=str)
+def _not_negative(value: Distance) -> Distance:
+    if value.value < 0:
+        raise ValueError(f"must not be negative, got {_unit_text(value)}")
+    return value
+
+
 DistanceQ = Annotated[Distance, _parser(Distance), _TEXT]
+LengthQ = Annotated[Distance, _parser(Distance), AfterValidator(_not_negative), _TEXT]
 PerPriceQ = Annotated[PerPrice, _parser(PerPrice), _TEXT]
 SizeQ = Annotated[Size, _parser(Size), _TEXT]
 VolatilityQ = Annotated[Volatility, _parser(Volatility), _TEXT]
@@ -46,7 +60,7 @@ Fee = Annotated[Decimal, BeforeValidator(parse_fee), PlainSerializer(str, return
 class Section(BaseModel):
     """A config section: unknown keys are errors, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 # --- strategy --------------------------------------------------------------------------------------------------------
@@ -61,8 +75,8 @@ class EwmaSigma(Section):
 
     halflife: Seconds = 60.0
     sample: Seconds = 0.1
-    initial: VolatilityQ = Volatility(0.7, "bps", 1.0)
-    floor: VolatilityQ = Volatility(0.05, "bps", 1.0)
+    initial: VolatilityQ = Volatility(0.7, "bps", "s")
+    floor: VolatilityQ = Volatility(0.05, "bps", "s")
 
     @model_validator(mode="after")
     def _order(self) -> EwmaSigma:
@@ -71,21 +85,13 @@ class EwmaSigma(Section):
         return self
 
 
-def _gamma(value: Any) -> Any:
-    return value if isinstance(value, (dict, GammaFromQmax, PerPrice)) else PerPrice.parse(value)
+def _section_or_quantity(value: Any) -> str:
+    return "section" if isinstance(value, (dict, Section)) else "quantity"
 
 
-def _sigma(value: Any) -> Any:
-    return value if isinstance(value, (dict, EwmaSigma, Volatility)) else Volatility.parse(value)
-
-
-def _union_text(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, Section) else _unit_text(value)
-
-
-_FIRST_THAT_FITS = Field(union_mode="left_to_right")
-GammaQ = Annotated[GammaFromQmax | PerPrice, _FIRST_THAT_FITS, BeforeValidator(_gamma), PlainSerializer(_union_text)]
-SigmaQ = Annotated[EwmaSigma | Volatility, _FIRST_THAT_FITS, BeforeValidator(_sigma), PlainSerializer(_union_text)]
+_EITHER = Discriminator(_section_or_quantity)
+GammaQ = Annotated[Annotated[GammaFromQmax, Tag("section")] | Annotated[PerPriceQ, Tag("quantity")], _EITHER]
+SigmaQ = Annotated[Annotated[EwmaSigma, Tag("section")] | Annotated[VolatilityQ, Tag("quantity")], _EITHER]
 
 
 ModelName = Literal[
@@ -112,15 +118,15 @@ class ModelConfig(Section):
 class SpreadBounds(Section):
     """The last overlay: total spread about the reservation price, and the skew, each with its own cap."""
 
-    min: DistanceQ = Distance(0.5, "bps")
-    max: DistanceQ = Distance(50.0, "bps")
-    max_skew: DistanceQ = Distance(25.0, "bps")
+    min: LengthQ = Distance(0.5, "bps")
+    max: LengthQ = Distance(50.0, "bps")
+    max_skew: LengthQ = Distance(25.0, "bps")
 
 
 class RequoteConfig(Section):
     """When a resting quote is replaced."""
 
-    threshold: DistanceQ = Distance(1.0, "ticks")  # keep a quote whose target moved by less
+    threshold: LengthQ = Distance(1.0, "ticks")  # keep a quote whose target moved by less
     min_age: Seconds = 0.1
     max_age: Seconds = 30.0
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 from mm.core.instrument import Instrument
 
 _NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")  # 1,000 but never 0,5
+_MAX_SECONDS: Final = 100 * 365 * 86400.0  # so that a time plus a duration fits 64 bits of nanoseconds
 _SECONDS: Final = {
     "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0,
     "hour": 3600.0, "d": 86400.0, "day": 86400.0, "year": 365 * 86400.0,
@@ -25,15 +27,23 @@ _TICKS = ("ticks", "tick")
 _LOTS = ("lots", "lot")
 
 
-def _split(text: str, what: str, examples: str) -> tuple[float, str]:
-    """(number, unit) of ``5 bps`` or ``$5``; raises ValueError with examples."""
-    clean = text.strip().replace("_", "").replace(",", "")
+def _split_text(text: str, what: str, examples: str) -> tuple[str, str]:
+    """(digits, unit) of ``5 bps`` or ``$5``; raises ValueError with examples, also when the number is not finite."""
+    clean = _GROUPED.sub(lambda m: m[0].replace(",", ""), text.strip().replace("_", ""))
     if match := re.fullmatch(r"\$\s*" + _NUMBER, clean):
-        return float(match[1]), "$"
-    match = re.fullmatch(_NUMBER + r"\s*(.*)", clean)
-    if not match:
+        digits, unit = match[1], "$"
+    elif match := re.fullmatch(_NUMBER + r"\s*([^,]*)", clean):
+        digits, unit = match[1], match[2].strip().lower()
+    else:
         raise ValueError(f"{what}: cannot read {text!r}; write it like {examples}")
-    return float(match[1]), match[2].strip().lower()
+    if not math.isfinite(float(digits)):
+        raise ValueError(f"{what}: {text!r} is too large")
+    return digits, unit
+
+
+def _split(text: str, what: str, examples: str) -> tuple[float, str]:
+    digits, unit = _split_text(text, what, examples)
+    return float(digits), unit
 
 
 def _need_text(value: Any, what: str, examples: str) -> str:
@@ -53,8 +63,8 @@ def parse_seconds(value: Any) -> float:
     if unit not in _SECONDS:
         raise ValueError(f"duration: unknown unit {unit!r} in {value!r}; write it like {examples}")
     seconds = number * _SECONDS[unit]
-    if not (seconds >= 0 and math.isfinite(seconds)):
-        raise ValueError(f"duration: {value!r} must be finite and not negative")
+    if not 0 <= seconds <= _MAX_SECONDS:
+        raise ValueError(f"duration: {value!r} must be between 0 and 100 years")
     return seconds
 
 
@@ -62,8 +72,8 @@ def parse_fee(value: Any) -> Decimal:
     """A signed fee as a fraction of notional: ``2 bps``, ``0.02%``, or the bare fraction ``0.0002``."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         raise ValueError(f"fee: expected '2 bps', '0.02%' or a fraction, got {value!r}")
-    match = re.fullmatch(_NUMBER + r"\s*(bps|bp|%)?", str(value).strip())
-    if not match:
+    match = re.fullmatch(_NUMBER + r"\s*(bps|bp|%)?", str(value).strip().lower())
+    if not match or not math.isfinite(float(match[1])):
         raise ValueError(f"fee: cannot read {value!r}; write it like '2 bps', '0.02%' or 0.0002")
     try:
         fee = Decimal(match[1]) * {"bps": Decimal("1e-4"), "bp": Decimal("1e-4"), "%": Decimal("1e-2")}.get(
@@ -72,7 +82,7 @@ def parse_fee(value: Any) -> Decimal:
     except InvalidOperation as exc:
         raise ValueError(f"fee: cannot read {value!r}") from exc
     if abs(fee) > Decimal("0.05"):
-        raise ValueError(f"fee: {value!r} is {fee:%} of notional; fees are fractions (2 bps = 0.0002)")
+        raise ValueError(f"fee: {value!r} is {float(fee):.6g} of notional; fees are fractions (2 bps = 0.0002)")
     return fee
 
 
@@ -89,9 +99,9 @@ class Distance:
     def parse(cls, value: Any) -> Distance:
         number, unit = _split(_need_text(value, "distance", cls.EXAMPLES), "distance", cls.EXAMPLES)
         if unit == "%":
-            return cls(number * 100, "bps")
+            unit, number = "bps", number * 100
         for name, spellings in (("bps", _BPS), ("ticks", _TICKS), ("$", ("$", "usd", "usdt", "quote"))):
-            if unit in spellings:
+            if unit in spellings and math.isfinite(number):
                 return cls(number, name)
         raise ValueError(f"distance: unknown unit {unit!r} in {value!r}; write it like {cls.EXAMPLES}")
 
@@ -108,11 +118,11 @@ class Distance:
 
 @dataclass(frozen=True, slots=True)
 class Volatility:
-    """A price volatility: ``unit`` is the price unit (``fraction``, ``bps``, ``ticks``, ``$``), ``per_s`` its time."""
+    """A price volatility: ``unit`` is the price unit (``bps``, ``ticks``, ``$``), ``per`` its time (``s``, ``day``)."""
 
     value: float
     unit: str
-    per_s: float
+    per: str
 
     EXAMPLES = "'2%/day', '0.7 bps/sqrt(s)' or '$6.8/sqrt(s)'"
 
@@ -127,18 +137,17 @@ class Volatility:
         per = re.sub(r"^sqrt\(?(.*?)\)?$", r"\1", per)
         if per not in _SECONDS:
             raise ValueError(f"sigma: unknown time {per!r} in {value!r}; write it like {cls.EXAMPLES}")
-        names = {"%": "fraction", "$": "$", "usd": "$"} | dict.fromkeys(_BPS, "bps") | dict.fromkeys(_TICKS, "ticks")
+        names = {"%": "bps", "$": "$", "usd": "$"} | dict.fromkeys(_BPS, "bps") | dict.fromkeys(_TICKS, "ticks")
         if unit not in names:
             raise ValueError(f"sigma: unknown unit {unit!r} in {value!r}; write it like {cls.EXAMPLES}")
         if number < 0:
             raise ValueError(f"sigma: {value!r} must not be negative")
-        return cls(number / 100 if unit == "%" else number, names[unit], _SECONDS[per])
+        if unit == "%" and not math.isfinite(number := number * 100):
+            raise ValueError(f"sigma: {value!r} is too large")
+        return cls(number, names[unit], per)
 
     def ticks_per_sqrt_s(self, instrument: Instrument, ref_price: float) -> float:
-        unit = {"fraction": Distance(self.value * 1e4, "bps"), "bps": Distance(self.value, "bps")}.get(
-            self.unit, Distance(self.value, self.unit)
-        )
-        return unit.ticks(instrument, ref_price) / math.sqrt(self.per_s)
+        return Distance(self.value, self.unit).ticks(instrument, ref_price) / math.sqrt(_SECONDS[self.per])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +165,10 @@ class PerPrice:
     @classmethod
     def parse(cls, value: Any) -> PerPrice:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return cls._checked(float(value), "$", value)
+            try:
+                return cls._checked(float(value), "$", value)
+            except OverflowError as exc:
+                raise ValueError("an integer of hundreds of digits is no quantity") from exc
         text = _need_text(value, "value", cls.EXAMPLES)
         head, slash, per = text.partition("/")
         number, rest = _split(head, "value", cls.EXAMPLES)
@@ -190,10 +202,10 @@ class Size:
     @classmethod
     def parse(cls, value: Any) -> Size:
         text = _need_text(value, "size", cls.EXAMPLES)
-        number, unit = _split(text, "size", cls.EXAMPLES)
-        if not (number >= 0 and math.isfinite(number)):
-            raise ValueError(f"size: {value!r} must be finite and not negative")
-        exact = Decimal(repr(number))
+        digits, unit = _split_text(text, "size", cls.EXAMPLES)
+        exact = Decimal(digits)
+        if exact < 0:
+            raise ValueError(f"size: {value!r} must not be negative")
         if unit in ("$", "usd", "usdt", "usdc", "quote"):
             return cls(exact, "usd")
         if unit in _LOTS or unit in ("contracts", "contract"):

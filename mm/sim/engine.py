@@ -64,6 +64,8 @@ def _advance_exchange(
             tail = on_cancel(x, c.id, c.arrive_ns, response_ns, reports, tail)
     run.exch_events = xi
     run.reports_tail = tail
+    if tail - run.reports_head > RING:
+        run.lost += 1
 
 
 @hot_kernel

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mm.core.book import Levels, apply
+import math
+
+from mm.core.book import Levels, apply, is_valid
 from mm.core.jit import hot_kernel
 from mm.core.types import ACK, ASK, BID, BUY, CANCEL_REJECT, CANCELED, FILL, REJECT, SELL, Rec, RecArray
 from mm.sim.queue import executed_lots, on_level_change
@@ -27,7 +29,7 @@ def report(
 
 @hot_kernel
 def _mid(b: Rec) -> float:
-    return float(b.base_tick + 0.5 * (b.bb + b.ba))
+    return float(b.base_tick + 0.5 * (b.bb + b.ba)) if is_valid(b) else math.nan
 
 
 @hot_kernel
@@ -47,7 +49,7 @@ def _fill(
         row.mid = mid
         run.fills += 1
     else:
-        run.fills_dropped += 1
+        run.lost += 1
     tail = report(reports, tail, FILL, o.id, o.side, o.tick, lots, ts_ns, response_ns)
     o.leaves -= lots
     if o.leaves <= 0:
@@ -98,7 +100,9 @@ def on_market_event(
             continue
         if o.side == same:
             if o.tick == tick and inside:
-                o.front = on_level_change(queue_model, queue_n, o.front, o.traded, float(prev), float(lots))
+                # cancels ahead are bounded by what is ahead: a negative front would fill us beyond the next trade
+                ahead = max(o.front, 0.0)
+                o.front = max(on_level_change(queue_model, queue_n, ahead, o.traded, float(prev), float(lots)), 0.0)
                 o.traded = 0.0
         elif lots > 0:
             crossed = (kind == BID and b.bb >= 0 and b.base_tick + b.bb >= o.tick) or (

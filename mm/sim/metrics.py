@@ -33,7 +33,11 @@ def markouts_bps(fills: NDArray[Any], samples: NDArray[Any]) -> dict[str, float 
 
 
 def spread_capture_bps(fills: NDArray[Any]) -> float | None:
-    """Size-weighted distance of our fills from the mid just before them, in bps: the gross edge."""
+    """Size-weighted distance of our fills from the mid just before them, in bps: the gross edge.
+
+    A fill while the book had one side only (a snapshot was on its way) has no mid and does not count.
+    """
+    fills = fills[np.isfinite(fills["mid"])]
     if len(fills) == 0:
         return None
     edge = fills["side"] * (fills["mid"] - fills["tick"]) / fills["tick"] * 1e4

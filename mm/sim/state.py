@@ -55,11 +55,10 @@ SAMPLE = np.dtype(
 RUN = np.dtype(
     [
         ("fills", "i8"),
-        ("fills_dropped", "i8"),  # beyond the capacity of the fill table; always 0 in a good run
+        ("lost", "i8"),  # fills beyond the table and messages beyond the rings; a run with any is refused
         ("rejects", "i8"),
         ("orders", "i8"),
         ("cancels", "i8"),
-        ("gated", "i8"),
         ("samples", "i8"),
         ("first_valid_ns", "i8"),
         ("last_ns", "i8"),
@@ -77,4 +76,4 @@ RUN = np.dtype(
 )
 
 SLOTS: Final = 16  # orders at the exchange
-RING: Final = 256  # messages in flight either way (a power of two)
+RING: Final = 4096  # messages in flight either way (a power of two)

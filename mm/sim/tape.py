@@ -51,10 +51,6 @@ class Tape:
     def span_s(self) -> float:
         return float(self.ts_recv_ns[-1] - self.ts_recv_ns[0]) * 1e-9
 
-    def message_ends(self) -> NDArray[np.int64]:
-        """Receive times of complete messages, each once."""
-        return np.unique(self.ts_recv_ns[(self.flags & LAST) != 0])
-
 
 def from_store(store: Store) -> Tape:
     """Wrap a store; raises ``DataError`` when it has no book to trade on."""

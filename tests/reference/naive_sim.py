@@ -77,6 +77,11 @@ class NaiveExchange:
                 return math.log(1 + b) / math.log(1 + b + f)
 
     def _requeue(self, order, prev, new):
+        order.front = max(order.front, 0.0)
+        self._requeue_unbounded(order, prev, new)
+        order.front = max(order.front, 0.0)
+
+    def _requeue_unbounded(self, order, prev, new):
         if self.model == "risk_averse":
             order.front = min(order.front, new)
             return

@@ -14,7 +14,7 @@ from typing import Final
 from mm.config.schema import Resources
 from mm.errors import ConfigError
 
-_PREFIX: Final = "raymaker-"
+_PREFIX: Final = "raymaker-tune-"
 _OBJECT_STORE: Final = 256 * 1024 * 1024  # bytes; tapes are memory-mapped files, little goes through the store
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -51,6 +51,7 @@ def ray_session(address: str | None, declare_gpus: int | None) -> Iterator[bool]
     with environment(_QUIET):
         import ray
 
+        remove_leftovers()
         if ray.is_initialized():
             yield False
             return
@@ -62,7 +63,6 @@ def ray_session(address: str | None, declare_gpus: int | None) -> Iterator[bool]
             finally:
                 ray.shutdown()
             return
-        _remove_leftovers()
         folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getuid()}-{os.getpid()}-")
         try:
             ray.init(
@@ -80,8 +80,8 @@ def ray_session(address: str | None, declare_gpus: int | None) -> Iterator[bool]
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_leftovers() -> None:
-    """Delete session folders of our own processes that were killed."""
+def remove_leftovers() -> None:
+    """Delete the session folders of our own sweeps that were killed (Ray's processes follow within a minute)."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}{os.getuid()}-*-*"):
         pid = path.name.removeprefix(_PREFIX).split("-")[1]
         if pid.isdigit() and not _alive(int(pid)):

@@ -55,17 +55,18 @@ def restore_grid(folder: Path, rows: list[Row]) -> Any:
 
 def _rebuilt(row: Row, like: Any, metric: str) -> Any:
     head = {k: row[k] for k in ("index", "config_hash", "seed")}
+    storage = copy.copy(like.storage)
     trial = Trial(
         like.trainable_name,
         config={"trial": head | row["params"]},
         trial_id=row["config_hash"],
-        storage=copy.copy(like.storage),
+        storage=storage,
         trial_name_creator=trial_name,
         trial_dirname_creator=trial_name,
         stub=True,
     )
     trial.set_status(Trial.TERMINATED)  # type: ignore[no-untyped-call]
-    trial.storage.trial_dir_name = trial_name(trial)
+    storage.trial_dir_name = trial_name(trial)
     told = {"trial_id": row["config_hash"], "training_iteration": 1, "config": trial.config}
     trial.update_last_result(report(row, metric) | told)  # type: ignore[no-untyped-call]
     return trial

@@ -44,7 +44,8 @@ def candidate(space: Space, k: int, tape: Callable[[DataConfig], Tape] = tape_of
         cfg = validate(raw)
         data_hash = tape(cfg.data).data_hash
     except RaymakerError as exc:
-        key = digest("invalid", json.loads(json.dumps(raw.data, default=str)))[:16]
+        said = {name: raw.data[name] for name in sorted(_MOVES_A_RESULT | {"data"}) if name in raw.data}
+        key = digest("invalid", json.loads(json.dumps(said, default=str)), space.seed)[:16]
         return Candidate(k, key, trial_seed(space.seed, key), params, error=str(exc))
     key = digest(cfg.model_dump(mode="json", include=_MOVES_A_RESULT), data_hash, space.seed)[:16]
     seed = trial_seed(space.seed, key)

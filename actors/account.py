@@ -16,7 +16,7 @@ from actors import transport
 from actors.base import DeskSpec
 from actors.transport import HELLO, RESYNC, Message, Outbox
 from actors.wire import unpack_execs
-from mm.core.types import EVENT, SNAPSHOT
+from mm.core.types import EVENT, REJECT, SNAPSHOT
 from mm.strategy.executor_core import adopt, read_sync
 from mm.strategy.quoter import Quoter
 
@@ -36,6 +36,7 @@ class Account:
         self.last_event_ns = 0
         self.frames = self.events = self.execs = self.batches = self.conflated = self.holes = 0
         self._stale_after_ns = round(spec.cfg.live.stale_after * 1e9)
+        self.news = False  # the last batch said more than that orders were refused
         self._seeded = [False] * self.n
         self._me = me
         self._feed, self._executor = feed, executor
@@ -65,7 +66,9 @@ class Account:
     def take(self, batch: list[Message]) -> int:
         """Apply messages in order; returns when the oldest frame among them was read (monotonic), 0 without one."""
         oldest = frames = 0
+        self.news = False
         for m in batch:
+            self.news |= m.kind != transport.EXECS
             match m.kind:
                 case transport.EVENTS:
                     frames += 1
@@ -121,6 +124,7 @@ class Account:
         if self.synced:  # else: the sync that we have asked for contains it
             execs, fees = unpack_execs(m.payload)
             self.execs += len(execs)
+            self.news |= bool(np.any(execs["kind"] != REJECT))
             self.q.on_execs(execs, fees)
 
     def _sync(self, m: Message) -> None:

@@ -73,6 +73,9 @@ def stop(run_id: str | None = None) -> dict[str, Any]:
             summary = _await_end(handle, state, _STOP_S)
             stopped.append(summary)
             _remove(name, handle)
+        if run_id is None:
+            for desk in {n.split("/")[1] for n in remote.names()}:
+                _sweep(desk)
         end_ray_if_idle(connection)
     return {"runs": stopped}
 
@@ -149,6 +152,7 @@ class Desk:
             name = f"{remote.PREFIX}{cfg.name}{_ROLE}"
             if remote.find(name) is not None:
                 raise RaymakerError(f"a desk named {cfg.name!r} runs already: stop it, or give this one another name")
+            _sweep(cfg.name)
             spec = DeskSpec(
                 run_id=self.run_id, desk=cfg.name, run_dir=str(self.run_dir), log_dir=str(log_dir), home=str(home()),
                 config=cfg.model_dump(mode="json"), prefix=os.urandom(4).hex(),
@@ -294,6 +298,17 @@ def _await_end(handle: Any, state: dict[str, Any], timeout_s: float) -> dict[str
     if summary is None:
         raise RaymakerError(f"the run did not end in {timeout_s:g} s; see logs/")
     return summary
+
+
+def _sweep(desk: str) -> None:
+    """End actors whose supervisor is gone; executors cancel everything first."""
+    for name in remote.names(f"{remote.PREFIX}{desk}/"):
+        handle = remote.find(name)
+        if handle is not None:
+            log.warning("ending %s, which nobody supervises", name)
+            if name.endswith("/executor"):
+                remote.ask(handle, "stop", timeout_s=20.0)
+            _remove(name, handle)
 
 
 def _remove(name: str, handle: Any) -> None:

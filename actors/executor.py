@@ -19,11 +19,11 @@ import numpy as np
 import zmq
 
 from actors.base import LoopActor
-from actors.executor_book import Book
+from actors.executor_book import Book, Command
 from actors.home import Latch, clear_latch, read_latch, write_latch
 from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, SYNC, Curve, Inbox, Message, Outbox
 from actors.wire import pack_execs
-from mm.core.types import COMMAND, PLACE, REJECT
+from mm.core.types import PLACE, REJECT
 from mm.errors import RaymakerError, VenueUnreachable
 from mm.strategy.orders import client_order_id
 from mm.venues.base import OpenOrder
@@ -189,50 +189,54 @@ class ExecutorActor(LoopActor):
                 elif m.kind == LEASE:
                     self.book.lease(m.payload, m.t_wall_ns)
                 elif m.kind == HELLO:
-                    if self.core.ready or self.book.sessions:
+                    # the quoter waits for the first lease: before it, every order would be refused
+                    if self.core.ready and (m.a == RISK or self.book.leased):
                         self._publish_sync(m.a)
                 elif m.kind == HALT:
                     self._latch(m.a, "risk")
 
     async def _commands(self, m: Message) -> None:
-        self.core.quoter_seen_ns = time.time_ns()
-        sent = 0
-        for c in np.frombuffer(m.payload, COMMAND).view(np.recarray):
-            sent += await self._place(c, m.b) if c.op == PLACE else await self._cancel(c)
-        if sent and m.t_mono_ns:
-            # the loop writes its sockets at the end of the turn: take the time in the next one
+        """Gate all, write all intents with one write, then send."""
+        now_ns = time.time_ns()
+        self.core.quoter_seen_ns = now_ns
+        if not m.payload:
+            return
+        passed: list[Command] = []
+        for c in self.book.commands(m.payload):
+            if c.op != PLACE:
+                if self.core.cancel(c.instrument, c.id, now_ns):  # else it has ended; the report is on its way
+                    passed.append(c)
+            elif verdict := self.core.place(c, m.b, now_ns):
+                self.book.refused(c, verdict)
+                if m.b == self.core.epoch:
+                    self._publish(self.core.rejection(c, now_ns), [])
+            else:
+                passed.append(c)
+        if not passed:
+            return
+        self.book.intents(passed, now_ns)  # raises: then nothing is sent
+        try:
+            for c in passed:
+                await self._send(c)
+        except VenueUnreachable as exc:  # perhaps on their way: the next session finds out
+            self.log.warning("orders not sent: %s", exc)
+            return
+        if m.t_mono_ns:  # the loop writes its sockets at the end of the turn: take the time in the next one
             asyncio.get_running_loop().call_soon(self._note_latency, m.t_mono_ns)
 
     def _note_latency(self, read_mono_ns: int) -> None:
         if len(self._latencies) < _MAX_LATENCIES:
             self._latencies.append(time.monotonic_ns() - read_mono_ns)
 
-    async def _place(self, c: Any, epoch: int) -> int:
-        now_ns = time.time_ns()
-        verdict = self.core.place(c, epoch, now_ns)
-        if verdict:
-            self.book.refused(c, verdict)
-            if epoch == self.core.epoch:
-                self._publish(self.core.rejection(c, now_ns), [])
-            return 0
+    async def _send(self, c: Command) -> None:
         instrument = self.book.instruments[c.instrument]
-        cid = client_order_id(self.spec.prefix, int(c.id))
-        self.book.intent("place", c)  # raises: then nothing is sent
-        self.sent += 1
-        try:
-            await self._client.place(
-                instrument.symbol, cid, int(c.side), instrument.price(int(c.tick)), instrument.size(int(c.lots))
-            )
-        except VenueUnreachable as exc:  # perhaps on its way: the next session finds out
-            self.log.warning("order %s: %s", cid, exc)
-            return 0
-        return 1
-
-    async def _cancel(self, c: Any) -> int:
-        if not self.core.cancel(int(c.instrument), int(c.id), time.time_ns()):
-            return 0  # it has ended already; the report is on its way to the quoter
-        self.book.intent("cancel", c)
-        return await self._send_cancel(int(c.instrument), client_order_id(self.spec.prefix, int(c.id)))
+        cid = client_order_id(self.spec.prefix, c.id)
+        if c.op == PLACE:
+            self.sent += 1
+            price, size = instrument.price(c.tick), instrument.size(c.lots)
+            await self._client.place(instrument.symbol, cid, c.side, price, size)
+        else:
+            await self._client.cancel(instrument.symbol, cid)
 
     async def _send_cancel(self, instrument: int, cid: str) -> int:
         try:

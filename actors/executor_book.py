@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from actors.base import DeskSpec
-from mm.core.types import EXEC, EXEC_NAMES, FILL, RecArray, records
-from mm.strategy.executor_core import VERDICTS, ExecutorCore, OrderKey
+from mm.core.types import COMMAND_NAMES, EXEC, EXEC_NAMES, FILL, PLACE, RecArray, records
+from mm.strategy.executor_core import VERDICTS, Command, ExecutorCore, OrderKey, read_commands
 from mm.strategy.journal import Journal, read_journal
 from mm.strategy.risk import LIMITS
 from mm.strategy.state import PARAMS
@@ -29,6 +29,7 @@ class Book:
         self.core = ExecutorCore(self.instruments, ack_timeout_ns, quoter_timeout_ns)
         self.sessions = 0
         self.placed = 0
+        self.leased = False
         self.run_started_ns = 0
         self._prefix = spec.prefix
         self._index = {i.symbol: k for k, i in enumerate(self.instruments)}
@@ -49,20 +50,26 @@ class Book:
         """One record, stamped."""
         self._journal.append({"ts": time.time_ns()} | record)
 
-    def intent(self, what: str, c: Any) -> None:
-        """What is about to be sent."""
-        self.note({
-            "t": what, "id": int(c.id), "i": int(c.instrument), "side": int(c.side), "tick": int(c.tick),
-            "lots": int(c.lots),
-        })  # fmt: skip
-        if what == "place":
-            self.placed += 1
+    def commands(self, payload: bytes) -> list[Command]:
+        """Commands of a message; raises ``ValueError`` when it is not one."""
+        return read_commands(payload)
 
-    def refused(self, c: Any, verdict: int) -> None:
+    def intents(self, commands: Sequence[Command], now_ns: int) -> None:
+        """What is about to be sent."""
+        self._journal.append_all(
+            {
+                "ts": now_ns, "t": COMMAND_NAMES[c.op], "id": c.id, "i": c.instrument, "side": c.side, "tick": c.tick,
+                "lots": c.lots,
+            }
+            for c in commands
+        )  # fmt: skip
+        self.placed += sum(c.op == PLACE for c in commands)
+
+    def refused(self, c: Command, verdict: int) -> None:
         """A command that did not pass."""
         if self.core.verdicts[verdict] <= _LOGGED_REFUSALS:
             self._log.info("order %d refused: %s", c.id, VERDICTS[verdict])
-            self.note({"t": "refused", "id": int(c.id), "why": VERDICTS[verdict]})
+            self.note({"t": "refused", "id": c.id, "why": VERDICTS[verdict]})
 
     def sync(self) -> None:
         self._journal.sync()
@@ -157,6 +164,7 @@ class Book:
         limits: RecArray = np.frombuffer(payload, LIMITS, n).view(np.recarray)
         params: RecArray = np.frombuffer(payload, PARAMS, n, n * LIMITS.itemsize).view(np.recarray)
         self.core.lease(limits, params, until_ns)
+        self.leased = True
 
     def _trade(self, f: FillRecord) -> str:
         return f"{self._index[f.symbol]}:{f.trade_id}:{f.client_order_id}"

@@ -18,6 +18,7 @@ from mm.venues.registry import get_venue
 
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 10.0
+_RISK_EVERY_S: Final = 0.02
 _GIVE_UP_S: Final = 20.0  # never connected for so long: the run fails
 
 
@@ -36,7 +37,9 @@ class FeedActor(LoopActor):
         context: zmq.Context[Any] = zmq.Context()
         curve = Curve(**spec.curve) if spec.curve else None
         self._inbox = Inbox(context, spec.inboxes["feed"], curve)
-        self._out = [Outbox(context, spec.inboxes[role], curve) for role in ("quoter", "risk")]
+        self._quoter = Outbox(context, spec.inboxes["quoter"], curve)
+        self._risk = Outbox(context, spec.inboxes["risk"], curve)
+        self._for_risk: list[bytes] = []
         self._stale_ns = round(spec.cfg.live.stale_after * 1e9)
         self._last_ns = 0
         self._tell(void=True)
@@ -50,8 +53,8 @@ class FeedActor(LoopActor):
             await self._client.close()
             self._raw.close()
             self._inbox.close()
-            for out in self._out:
-                out.close()
+            self._quoter.close()
+            self._risk.close()
             context.term()
 
     # --- connection ----------------------------------------------------------------------------------------------------
@@ -113,8 +116,10 @@ class FeedActor(LoopActor):
         if len(decoded.events):
             self.events += len(decoded.events)
             payload = decoded.events.tobytes()
-            for out in self._out:
-                out.send(EVENTS, payload, t_mono_ns=read_mono_ns, t_wall_ns=ts_recv_ns)
+            self._quoter.send(EVENTS, payload, t_mono_ns=read_mono_ns, t_wall_ns=ts_recv_ns)
+            if not self._for_risk:
+                asyncio.get_running_loop().call_later(_RISK_EVERY_S, self._tell_risk)
+            self._for_risk.append(payload)
             if self.void:
                 self._tell(void=False)
         for i in decoded.gap:
@@ -123,10 +128,17 @@ class FeedActor(LoopActor):
             self._tell(void=True)
             self._ask_snapshot(self._symbols[i])
 
+    def _tell_risk(self) -> None:
+        """Risk marks fifty times a second at most, so that it does not compete with the quoter for the processor."""
+        if self._for_risk:
+            self._risk.send(EVENTS, b"".join(self._for_risk), t_wall_ns=self._last_ns)
+            self._for_risk = []
+
     def _tell(self, *, void: bool) -> None:
+        self._tell_risk()
         self.void = void
         self.phase = "void" if void else "running"
-        for out in self._out:
+        for out in (self._quoter, self._risk):
             out.send(FEED_STATE, a=int(void), t_wall_ns=time.time_ns())
 
     def _ask_snapshot(self, symbol: str) -> None:
@@ -165,5 +177,5 @@ class FeedActor(LoopActor):
             "bad_frames": self.errors,
             "last_error": self.last_error,
             "reconnects": self.reconnects,
-            "dropped": sum(out.dropped for out in getattr(self, "_out", [])),
+            "dropped": self._quoter.dropped + self._risk.dropped if self.phase != "starting" else 0,
         }

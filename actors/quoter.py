@@ -63,12 +63,12 @@ class QuoterActor(LoopActor):
             batch = self._inbox.drain()
             read_mono_ns = account.take(batch)
             now_ns = time.time_ns()
+            if account.news or now_ns >= next_timer_ns:  # a refusal alone is no reason to try again at once
+                self._decide(now_ns, read_mono_ns)
+                next_timer_ns = now_ns + timer_ns
             self._measure(now_ns)
             account.ask_for_what_is_missing(now_ns)
             self.phase = "running" if account.synced and account.books_ready() else "waiting"
-            if batch or now_ns >= next_timer_ns:
-                self._decide(now_ns, read_mono_ns)
-                next_timer_ns = now_ns + timer_ns
             if now_ns >= next_flush_ns:
                 self._decisions.flush()
                 next_flush_ns = now_ns + 1_000_000_000

@@ -18,6 +18,21 @@ PREFIX: Final = "raymaker/"
 _CPU: Final = 0.01  # a desk's actors share the machine; Ray only counts
 
 
+class Host:
+    """The class that Ray sees: one of ours inside, reached by ``call``.
+
+    Ray wraps every method of an actor class (tracing) and turns a class with a coroutine method into an asyncio actor;
+    neither may happen to a hot loop.
+    """
+
+    def __init__(self, cls: str, *args: Any) -> None:
+        module, _, attribute = cls.partition(":")
+        self._inner = getattr(import_module(module), attribute)(*args)
+
+    def call(self, method: str, *args: Any) -> Any:
+        return getattr(self._inner, method)(*args)
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """What a call brought instead of a result."""
@@ -58,14 +73,12 @@ def spawn(name: str, cls: str, *args: Any, concurrency: int = 4) -> Any:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    module, _, attribute = cls.partition(":")
-    plain = getattr(import_module(module), attribute)
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     options = {
         "name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": _CPU, "max_restarts": -1,
         "max_task_retries": 0, "max_concurrency": concurrency, "scheduling_strategy": here,
     }  # fmt: skip
-    return ray.remote(**options)(plain).remote(*args)
+    return ray.remote(**options)(Host).remote(cls, *args)
 
 
 def find(name: str) -> Any | None:
@@ -95,7 +108,7 @@ def gather(calls: dict[str, tuple[Any, str, tuple[Any, ...]]], timeout_s: float)
     """Calls at once: key -> (handle, method, arguments); key -> result or ``Failed``. Never raises for an actor."""
     import ray
 
-    refs = {key: getattr(handle, method).remote(*args) for key, (handle, method, args) in calls.items()}
+    refs = {key: handle.call.remote(method, *args) for key, (handle, method, args) in calls.items()}
     ray.wait(list(refs.values()), num_returns=len(refs), timeout=timeout_s)
     out: dict[str, Any] = {}
     for key, ref in refs.items():

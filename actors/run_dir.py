@@ -80,7 +80,6 @@ def finish_run(
         "fees_usd": sum(v["fees_usd"] for v in summary["venues"].values()), "path": spec.run_dir,
     }  # fmt: skip
     write_json(spec.path("summary.json"), summary)
-    _tables(spec, venues)
     return summary
 
 
@@ -127,7 +126,8 @@ def _venue_summary(parts: dict[str, dict[str, Any]], handle: ExchangeHandle | No
     return out
 
 
-def _tables(spec: DeskSpec, venues: list[str]) -> None:
+def write_tables(spec: DeskSpec, venues: list[str]) -> None:
+    """Fills, decisions and metrics as Parquet, and the picture."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -140,6 +140,7 @@ def _tables(spec: DeskSpec, venues: list[str]) -> None:
         except DataError as exc:
             log.error("fills of %s are incomplete: %s", venue, exc)
         decisions = read_decisions(spec.path("decisions", f"{venue}.bin"))
+        spec.path("decisions").mkdir(exist_ok=True)
         table = pa.table({name: decisions[name] for name in decisions.dtype.names or ()})
         pq.write_table(table, spec.path("decisions", f"{venue}.parquet"))
     pq.write_table(pa.Table.from_pylist(fills, _fill_schema(pa)), spec.path("fills.parquet"))

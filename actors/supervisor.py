@@ -6,6 +6,7 @@ restarts and ends a run that cannot live. When it is restarted itself it finds i
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -21,7 +22,7 @@ from actors import exchanges, remote
 from actors.base import DeskSpec, rss_mb
 from actors.home import read_json, scratch, write_json
 from actors.logs import log_to_files
-from actors.run_dir import MetricsLog, finish_run
+from actors.run_dir import MetricsLog, finish_run, write_tables
 from actors.transport import Curve, clear_stale, ipc_address, socket_dir
 from mm.errors import RaymakerError
 from mm.sandbox.process import ExchangeHandle, stop_exchange
@@ -133,8 +134,10 @@ class Supervisor:
         try:
             self._shut_down()
         except BaseException as exc:
+            self._clear_away()
             self.log.critical("the end of the run failed", exc_info=True)
-            self._summary = self._summary or {"run_id": self.spec.run_id, "error": f"{type(exc).__name__}: {exc}"}
+            first = self._end.error if self._end and self._end.error else f"{type(exc).__name__}: {exc}"
+            self._summary = self._summary or {"run_id": self.spec.run_id, "error": first, "exit_code": 1}
         self.phase = "ended"
         write_json(self.spec.path("status.json"), self._snapshot())
         self._done.set()
@@ -328,6 +331,11 @@ class Supervisor:
         self._summary = finish_run(
             self.spec, venues, stops, last, self._exchanges, elapsed, replace(end, halted=halted)
         )
+        self._clear_away()
+        write_tables(self.spec, venues)
+
+    def _clear_away(self) -> None:
+        """Leave no process, no socket and no secret."""
         for member in self._members.values():
             if member.handle is not None:
                 remote.kill(member.handle)
@@ -336,6 +344,9 @@ class Supervisor:
         for member in self._members.values():
             for address in member.spec.inboxes.values():
                 clear_stale(address)
+        if self.spec.cfg.live.transport == "ipc":
+            with contextlib.suppress(OSError):
+                (scratch() / self.spec.prefix).rmdir()
         self._file.unlink(missing_ok=True)
 
 

@@ -10,9 +10,11 @@ import numpy as np
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
 from mm.core.types import ACK, ASK, BID, EVENT, EXEC, FILL, LAST
+from mm.strategy.executor_core import try_place
 from mm.strategy.portfolio import equity
 from mm.strategy.quoter import Quoter
 from mm.strategy.risk import gate, mark_loss
+from mm.strategy.setup import StrategyRecords
 
 _SOME_INSTRUMENT: Final = Instrument("WARM-UP", "none", "linear", Decimal("0.1"), Decimal("0.001"), base="WARM")
 
@@ -37,3 +39,9 @@ def warm_kernels() -> None:
         value = equity(r.state[0], r.params[0], 600_000.0)
         mark_loss(r.loss[0], r.limits[0], value, 10**18)
         gate(r.limits[0], r.params[0], r.state[0], r.orders, 1, 599_990, 1, 10**18)
+        place_one(r)
+
+
+def place_one(r: StrategyRecords) -> None:
+    """The executor's kernel."""
+    try_place(r.limits, r.params, r.state, r.orders, 99, 1, 599_990, 1, 10**18)

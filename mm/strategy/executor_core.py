@@ -9,24 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from mm.core.instrument import Instrument
+from mm.core.jit import kernel
 from mm.core.types import (
-    CANCELING,
-    EXEC,
-    FILL,
-    FREE,
-    LIVE,
-    ORDER,
-    ORDER_SLOTS,
-    REJECT,
-    SENT,
-    Rec,
-    RecArray,
-    records,
+    CANCELING, COMMAND, EXEC, FILL, FREE, LIVE, ORDER, ORDER_SLOTS, REJECT, SENT, Rec, RecArray, records,
 )  # fmt: skip
 from mm.strategy.orders import add, find
 from mm.strategy.quoter import apply_exec, fee_units
@@ -49,6 +39,39 @@ PORTFOLIO: Final = (
     "sold_lots", "notional_units",
 )  # fmt: skip
 _HEAD = np.dtype([("next_order", "i8"), ("halted", "i8")])
+
+
+class Command(NamedTuple):
+    """One COMMAND record as plain numbers: reading a numpy record field by field costs more than the gate."""
+
+    id: int
+    lots: int
+    tick: int
+    instrument: int
+    side: int
+    op: int
+
+
+def read_commands(payload: bytes) -> list[Command]:
+    """Commands from the bytes of a COMMAND array; raises ``ValueError`` when the size is wrong."""
+    return [Command(*row) for row in np.frombuffer(payload, COMMAND).tolist()]
+
+
+@kernel
+def try_place(
+    limits: RecArray, params: RecArray, states: RecArray, orders: RecArray, order_id: int, side: int, tick: int,
+    lots: int, now_ns: int,
+) -> int:  # fmt: skip
+    """Gate a new order and put it into the table; returns PASS or an index into ``VERDICTS``."""
+    for k in range(orders.shape[0]):
+        if orders[k].state == SENT and orders[k].side == side:
+            return SIDE_UNKNOWN
+    verdict = gate(limits[0], params[0], states[0], orders, side, tick, lots, now_ns)
+    if verdict != PASS:
+        return verdict
+    if add(orders, order_id, side, tick, lots, now_ns) < 0:
+        return NO_SLOT
+    return PASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +111,23 @@ class ExecutorCore:
         self._mismatch: dict[int, int] = {}
 
     # --- what may be sent --------------------------------------------------------------------------------------------
-    def place(self, c: Rec, epoch: int, now_ns: int) -> int:
+    def place(self, c: Command, epoch: int, now_ns: int) -> int:
         """May this PLACE command go out? PASS puts it into the table (state SENT); else an index into ``VERDICTS``."""
-        verdict = self._verdict(c, epoch, now_ns)
+        i = c.instrument
+        if not self.ready:
+            verdict = NOT_READY
+        elif epoch != self.epoch:
+            verdict = OLD_EPOCH
+        elif c.id < self.next_order:
+            verdict = USED_ID
+        else:
+            verdict = try_place(
+                self.limits[i], self.params[i], self.states[i], self.orders[i], c.id, c.side, c.tick, c.lots, now_ns
+            )
         if verdict == PASS:
-            if add(self.orders[c.instrument], int(c.id), int(c.side), int(c.tick), int(c.lots), now_ns) < 0:
-                verdict = NO_SLOT
-            else:
-                self.next_order = int(c.id) + 1
+            self.next_order = c.id + 1
         self.verdicts[verdict] += 1
         return verdict
-
-    def _verdict(self, c: Rec, epoch: int, now_ns: int) -> int:
-        if not self.ready:
-            return NOT_READY
-        if epoch != self.epoch:
-            return OLD_EPOCH
-        if c.id < self.next_order:
-            return USED_ID
-        orders = self.orders[c.instrument]
-        if bool(np.any((orders["state"] == SENT) & (orders["side"] == c.side))):
-            return SIDE_UNKNOWN
-        return gate(
-            self.limits[c.instrument][0], self.params[c.instrument][0], self.states[c.instrument][0], orders,
-            int(c.side), int(c.tick), int(c.lots), now_ns,
-        )  # fmt: skip
 
     def cancel(self, instrument: int, order_id: int, now_ns: int) -> bool:
         """Mark an order as being cancelled; False when it is not working (any more)."""
@@ -240,7 +255,7 @@ class ExecutorCore:
         """Commands that did not pass, by reason."""
         return {name: n for name, n in zip(VERDICTS, self.verdicts, strict=True) if n and name != VERDICTS[PASS]}
 
-    def rejection(self, c: Rec, now_ns: int) -> RecArray:
+    def rejection(self, c: Command, now_ns: int) -> RecArray:
         """The report that frees a refused order at the quoter."""
         out = records(1, EXEC)
         e = out[0]

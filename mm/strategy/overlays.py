@@ -29,21 +29,21 @@ def inventory_lots(p: Rec, pos_lots: int, side: int) -> int:
 def bound_spread(p: Rec, ref: float, raw_bid: float, raw_ask: float) -> tuple[float, float, bool]:
     """Clamp the skew, then the total spread about the reservation price: (bid, ask, moved).
 
-    A one-sided quote is bounded as if the missing side mirrored it about the reference.
+    A quote without its other side (a table model at its inventory limit) may stand where the two-sided rule could put
+    it: as far out as half the widest spread, as far in as the largest skew, less half the narrowest spread.
     """
     has_bid = math.isfinite(raw_bid)
     has_ask = math.isfinite(raw_ask)
-    if not has_bid and not has_ask:
-        return raw_bid, raw_ask, False
-    bid = raw_bid if has_bid else 2.0 * ref - raw_ask
-    ask = raw_ask if has_ask else 2.0 * ref - raw_bid
-    skew = 0.5 * (bid + ask) - ref
-    spread = ask - bid
+    if not has_bid or not has_ask:
+        far, near = 0.5 * p.max_spread, p.max_skew - 0.5 * p.min_spread
+        bid = min(max(raw_bid, ref - far), ref + near) if has_bid else raw_bid
+        ask = min(max(raw_ask, ref - near), ref + far) if has_ask else raw_ask
+        return bid, ask, (has_bid and bid != raw_bid) or (has_ask and ask != raw_ask)
+    skew = 0.5 * (raw_bid + raw_ask) - ref
+    spread = raw_ask - raw_bid
     bounded_skew = min(max(skew, -p.max_skew), p.max_skew)
     bounded = min(max(spread, p.min_spread), p.max_spread)
     if bounded_skew == skew and bounded == spread:
         return raw_bid, raw_ask, False
     reservation = ref + bounded_skew
-    bid = reservation - 0.5 * bounded if has_bid else math.nan
-    ask = reservation + 0.5 * bounded if has_ask else math.nan
-    return bid, ask, True
+    return reservation - 0.5 * bounded, reservation + 0.5 * bounded, True

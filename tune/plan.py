@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from mm.config import RunConfig, validate
 from mm.config.schema import DataConfig
 from mm.errors import RaymakerError
 from mm.sim.tape import Tape, open_tape
+from mm.strategy.setup import resolve
 from tune.seeds import digest, trial_seed
 from tune.space import Space
 
@@ -53,10 +54,20 @@ def candidate(space: Space, k: int, tape: Callable[[DataConfig], Tape] = tape_of
 
 
 def candidates(space: Space) -> Iterator[Candidate]:
-    """All configurations of the sweep, each once: of equal ones the first."""
+    """All configurations of the sweep, each once: of equal ones the first.
+
+    One that does not fit its instrument (an order below the exchange's smallest, say) is invalid as well.
+    """
     seen: set[str] = set()
     for k in range(space.size):
         one = candidate(space, k)
-        if one.config_hash not in seen:
-            seen.add(one.config_hash)
-            yield one
+        if one.config_hash in seen:
+            continue
+        seen.add(one.config_hash)
+        if one.config is not None:
+            tape = tape_of(one.config.data)
+            try:
+                resolve(one.config, tape.instrument, tape.ref_price)
+            except RaymakerError as exc:
+                one = replace(one, config=None, error=str(exc))
+        yield one

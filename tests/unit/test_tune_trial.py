@@ -102,6 +102,16 @@ def test_nothing_starts_when_no_configuration_is_valid(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_does_not_fit_the_instrument_is_found_before_anything_starts(tmp_path):
+    sizes = {"strategy": {"order_size": ["1 usd", "100 usd", "5 eth"]}}
+    plan = list(candidates(space(sizes)))
+    assert [one.config is None for one in plan] == [True, False, True]
+    assert [one.config_hash for one in plan] == [candidate(space(sizes), k).config_hash for k in range(3)]
+    with pytest.raises(ConfigError, match="smallest order"):
+        sweep(RawConfig({"data": DATA, "strategy": {"order_size": ["1 usd", "2 usd"]}}), out_root=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_metric_that_does_not_exist_is_told_before_anything_starts(tmp_path):
     raw = RawConfig({"data": DATA, "tune": {"metric": "pnl"}})

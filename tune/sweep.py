@@ -2,7 +2,7 @@
 
 ``results/<name>[-<tag>]-<UTC>-<4 hex>/`` holds ``config.yaml`` (as run, overrides included), ``rows/`` (one durable
 JSON line per finished trial), ``errors/``, ``trials.parquet``, ``summary.json``, ``best.yaml``, ``index.html`` and
-``tune/`` (Ray Tune's snapshots).
+``tune/`` (Ray Tune's snapshots). On several nodes that folder must be on storage that all of them see.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ Evaluate = Callable[[RunConfig, Tape], tuple[Metrics, str]]
 
 ROWS: Final = "rows"
 ERRORS: Final = "errors"
-_BARRIER_S: Final = 60.0
+_BARRIER_S: Final = 20.0  # without another worker: a busy cluster may never give all of them
 _POLL_S: Final = 0.01
 
 
@@ -89,8 +89,8 @@ def log_error(folder: Path, one: Candidate, text: str) -> None:
 class SweepTrial(ray_tune.Trainable):
     """Ray Tune's view of a trial; the actor is reused for one trial after the other.
 
-    The first step of each actor waits until all workers of the sweep exist: trials shorter than a worker's start
-    would otherwise all go to the first one, because Tune cancels actors it believes it does not need.
+    The first step of each actor waits until all workers of the sweep are in theirs: trials shorter than a worker's
+    start would otherwise all go to the first one, because Tune cancels actors it believes it does not need.
     """
 
     def setup(self, config: dict[str, Any], job: Job | None = None) -> None:
@@ -100,9 +100,6 @@ class SweepTrial(ray_tune.Trainable):
         self._index: int = config["trial"]["index"]
         self._writer = RowWriter(job.folder / ROWS)
         self._first = True
-        barrier = job.folder / f".workers-{job.part}"
-        barrier.mkdir(exist_ok=True)
-        (barrier / self._writer.worker).touch()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._index = new_config["trial"]["index"]
@@ -118,9 +115,14 @@ class SweepTrial(ray_tune.Trainable):
 
     def _wait_for_others(self) -> None:
         barrier = self._job.folder / f".workers-{self._job.part}"
-        until = time.monotonic() + _BARRIER_S
-        while sum(1 for _ in barrier.iterdir()) < self._job.workers and time.monotonic() < until:
+        barrier.mkdir(exist_ok=True)
+        (barrier / self._writer.worker).touch()
+        there, until = 0, time.monotonic() + _BARRIER_S
+        while there < self._job.workers and time.monotonic() < until:
             time.sleep(_POLL_S)
+            now = sum(1 for _ in barrier.iterdir())
+            if now > there:
+                there, until = now, time.monotonic() + _BARRIER_S
 
     def cleanup(self) -> None:
         self._writer.close()

@@ -207,3 +207,28 @@ def test_kill_9_and_resume_give_the_table_of_an_undisturbed_sweep(tmp_path, requ
             "result_hash": run.result_hash, "metrics": metrics,
         })  # fmt: skip
     assert result["table_hash"] == table_hash(plain)
+
+
+JOIN = """
+import json, sys
+from mm.config import RawConfig
+from tune.sweep import sweep
+
+raw = {"data": {"duration": "20s"}, "strategy": {"model": {"A": [1, 2, 3]}}}
+print(json.dumps(sweep(RawConfig(raw), out_root=sys.argv[1])))
+"""
+
+
+def test_a_running_cluster_is_joined_and_left_alone(tmp_path, request):
+    import ray
+
+    env = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    done = subprocess.run(
+        [sys.executable, "-c", JOIN, str(tmp_path)],
+        cwd=request.config.rootpath, env=env, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["trials"], result["failed"]) == (3, 0)
+    assert set(result) >= {"experiment", "trials", "failed", "wall_s", "table_hash", "best", "path"}
+    assert ray.cluster_resources()["GPU"] == 1

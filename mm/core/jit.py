@@ -65,3 +65,9 @@ def hot_kernel(fn: F) -> F:
     """
     options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
     return cast(F, numba.njit(**options)(fn))
+
+
+def inline_kernel(fn: F) -> F:
+    """As ``hot_kernel``, pasted into its callers by the compiler: for small steps that take many arrays."""
+    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    return cast(F, numba.njit(forceinline=True, **options)(fn))

@@ -1,151 +1,271 @@
-"""The simulated exchange's side of a replay: queue fills of our orders against the recorded book and tape."""
+"""The simulated exchange of one pass: the recorded market, and the orders of up to 64 strategies in its queues.
+
+Strategies do not see each other: each rests in the recorded book as if alone. A level knows which of them rest there
+(a bit each), so that an event costs nothing to those who are elsewhere.
+
+A trade at a worse price for us, or a touch that reaches our price, fills us wholly at our price; a trade at our price
+eats the queue ahead first (FORMULAS section 4).
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from mm.core.book import Levels, apply, is_valid
-from mm.core.jit import hot_kernel
-from mm.core.types import ACK, ASK, BID, BUY, CANCEL_REJECT, CANCELED, FILL, REJECT, SELL, Rec, RecArray
+import numpy as np
+
+from mm.core.bits import lowest_bit
+from mm.core.jit import inline_kernel
+from mm.core.types import (
+    ACK,
+    ASK,
+    BID,
+    BUY,
+    CANCEL_REJECT,
+    CANCELED,
+    CLEAR_ASK,
+    CLEAR_BID,
+    FILL,
+    PLACE,
+    REJECT,
+    SELL,
+    Rec,
+)  # fmt: skip
+from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.sim.queue import executed_lots, on_level_change
-from mm.sim.state import RING
+from mm.sim.state import FLIGHT_ROWS, REPORT_ROWS
+from mm.sim.tables import Messages, Venue
+
+NEVER_NS = np.iinfo(np.int64).max
 
 
-@hot_kernel
-def report(
-    reports: RecArray, tail: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int, response_ns: int
-) -> int:
-    """Send an execution report back; returns the new tail of the ring."""
-    r = reports[tail % RING]
+@inline_kernel
+def _report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int) -> None:
+    """An execution report leaves for strategy ``k``."""
+    z = v.sets[k]
+    if z.reports_tail >= REPORT_ROWS:
+        z.overflow += 1
+        return
+    r = v.reports[k * REPORT_ROWS + z.reports_tail]
+    z.reports_tail += 1
     r.kind = kind
     r.id = o_id
     r.side = side
     r.tick = tick
     r.lots = lots
-    r.ts_exch_ns = ts_ns
-    r.arrive_ns = ts_ns + response_ns
-    return tail + 1
+    r.arrive_ns = ts_ns + z.response_ns
 
 
-@hot_kernel
-def _mid(b: Rec) -> float:
-    return float(b.base_tick + 0.5 * (b.bb + b.ba)) if is_valid(b) else math.nan
+@inline_kernel
+def _mid(v: Venue, bb: int, ba: int) -> float:
+    """Mid of the exchange's book in ticks, nan while a side is empty."""
+    return v.base_tick + 0.5 * (bb + ba) if bb >= 0 and ba < v.bids.shape[0] else math.nan
 
 
-@hot_kernel
-def _fill(
-    x: RecArray, k: int, lots: int, ts_ns: int, mid: float, response_ns: int, reports: RecArray, tail: int, run: Rec,
-    fills: RecArray,
-) -> int:  # fmt: skip
-    o = x[k]
-    if run.fills < fills.shape[0]:
-        row = fills[run.fills]
+@inline_kernel
+def _fill(v: Venue, k: int, side: int, lots: int, ts_ns: int, mid: float) -> None:
+    """Strategy ``k``'s order of that side trades ``lots`` at its own price."""
+    o = v.bid_orders[k] if side > 0 else v.ask_orders[k]
+    z = v.sets[k]
+    tick = v.base_tick + o.index
+    cursor = v.cursor[0]
+    if cursor.fills < v.fills.shape[0]:
+        row = v.fills[cursor.fills]
         row.ts_exch_ns = ts_ns
-        row.ts_recv_ns = ts_ns + response_ns
+        row.ts_recv_ns = ts_ns + z.response_ns
         row.order_id = o.id
-        row.side = o.side
-        row.tick = o.tick
+        row.side = side
+        row.tick = tick
         row.lots = lots
         row.mid = mid
-        run.fills += 1
+        row.set = k
+        cursor.fills += 1
     else:
-        run.lost += 1
-    tail = report(reports, tail, FILL, o.id, o.side, o.tick, lots, ts_ns, response_ns)
+        z.overflow += 1
+    _report(v, k, FILL, o.id, side, tick, lots, ts_ns)
     o.leaves -= lots
-    if o.leaves <= 0:
-        o.side = 0
-    return tail
+    if o.leaves == 0:
+        if side > 0:
+            v.bid_sets[o.index] &= ~(1 << k)
+        else:
+            v.ask_sets[o.index] &= ~(1 << k)
 
 
-@hot_kernel
-def on_market_event(
-    b: Rec, bids: Levels, asks: Levels, x: RecArray, kind: int, tick: int, lots: int, ts_ns: int, queue_model: int,
-    queue_n: float, response_ns: int, reports: RecArray, tail: int, run: Rec, fills: RecArray,
-) -> int:  # fmt: skip
-    """Apply one recorded event to the exchange's book and to our orders in its queues; returns the reports' tail.
+@inline_kernel
+def _fill_levels(v: Venue, side: int, first: int, last: int, ts_ns: int, mid: float) -> None:
+    """Everyone on that side at levels ``first..last`` is filled wholly."""
+    for i in range(first, last + 1):
+        mask = v.bid_sets[i] if side > 0 else v.ask_sets[i]
+        while mask != 0:
+            k = lowest_bit(mask)
+            mask &= mask - 1
+            leaves = v.bid_orders[k].leaves if side > 0 else v.ask_orders[k].leaves
+            _fill(v, k, side, leaves, ts_ns, mid)
 
-    A trade at a worse price for us, or a touch that reaches our price, fills us at our price (FORMULAS section 4).
-    """
-    if kind > BUY:
-        apply(b, bids, asks, kind, tick, lots)
-        return tail
-    mid = _mid(b)
-    if kind == SELL or kind == BUY:
-        ours = 1 if kind == SELL else -1  # the side that this aggressor hits
-        for k in range(x.shape[0]):
-            o = x[k]
-            if o.side != ours:
-                continue
-            if (o.tick - tick) * ours > 0:
-                tail = _fill(x, k, o.leaves, ts_ns, mid, response_ns, reports, tail, run, fills)
-            elif o.tick == tick:
-                o.front -= lots
-                o.traded += lots
-                done = executed_lots(o.front, o.leaves)
-                if done > 0:
-                    o.front = 0.0
-                    tail = _fill(x, k, done, ts_ns, mid, response_ns, reports, tail, run, fills)
-        apply(b, bids, asks, kind, tick, lots)
-        return tail
-    i = tick - b.base_tick
-    inside = 0 <= i < b.n
-    prev = 0
-    if inside:
-        prev = bids[i] if kind == BID else asks[i]
-    apply(b, bids, asks, kind, tick, lots)
-    same = 1 if kind == BID else -1
-    for k in range(x.shape[0]):
-        o = x[k]
-        if o.side == 0:
+
+@inline_kernel
+def _requeue(v: Venue, side: int, i: int, new: int) -> None:
+    """The quantity at level ``i`` becomes ``new``: everyone there moves in its queue."""
+    mask = v.bid_sets[i] if side > 0 else v.ask_sets[i]
+    prev = float(v.bids[i] if side > 0 else v.asks[i])
+    while mask != 0:
+        k = lowest_bit(mask)
+        mask &= mask - 1
+        o = v.bid_orders[k] if side > 0 else v.ask_orders[k]
+        z = v.sets[k]
+        o.front = on_level_change(z.queue_model, z.queue_n, o.front, o.traded, prev, float(new))
+        o.traded = 0.0
+
+
+@inline_kernel
+def _trade(v: Venue, side: int, i: int, lots: int, ts_ns: int, mid: float) -> None:
+    """A trade at level ``i`` eats what is ahead of everyone there, then them."""
+    mask = v.bid_sets[i] if side > 0 else v.ask_sets[i]
+    while mask != 0:
+        k = lowest_bit(mask)
+        mask &= mask - 1
+        o = v.bid_orders[k] if side > 0 else v.ask_orders[k]
+        o.front -= lots
+        o.traded += lots
+        done = executed_lots(o.front, o.leaves)
+        if done > 0:
+            o.front = 0.0
+            _fill(v, k, side, done, ts_ns, mid)
+
+
+@inline_kernel
+def _take_command(v: Venue, k: int, c: Rec) -> None:
+    """A command of strategy ``k`` arrives: a post-only order rests or is rejected, a cancel finds its order or not."""
+    tick = v.base_tick + c.index
+    o = v.bid_orders[k] if c.side > 0 else v.ask_orders[k]
+    cursor = v.cursor[0]
+    if c.op == PLACE:
+        crosses = c.index >= cursor.ba if c.side > 0 else c.index <= cursor.bb
+        if crosses or o.leaves > 0 or c.index < 0 or c.index >= v.bids.shape[0]:
+            v.sets[k].rejects += 1
+            _report(v, k, REJECT, c.id, c.side, tick, c.lots, c.arrive_ns)
+            return
+        o.id = c.id
+        o.index = c.index
+        o.leaves = c.lots
+        o.front = float(v.bids[c.index] if c.side > 0 else v.asks[c.index])
+        o.traded = 0.0
+        if c.side > 0:
+            v.bid_sets[c.index] |= 1 << k
+        else:
+            v.ask_sets[c.index] |= 1 << k
+        _report(v, k, ACK, c.id, c.side, tick, c.lots, c.arrive_ns)
+    elif o.leaves > 0 and o.id == c.id:
+        _report(v, k, CANCELED, c.id, c.side, tick, o.leaves, c.arrive_ns)
+        o.leaves = 0
+        if c.side > 0:
+            v.bid_sets[o.index] &= ~(1 << k)
+        else:
+            v.ask_sets[o.index] &= ~(1 << k)
+    else:
+        _report(v, k, CANCEL_REJECT, c.id, c.side, tick, 0, c.arrive_ns)
+
+
+@inline_kernel
+def _take_commands(v: Venue, until_ns: int) -> None:
+    """Commands that arrive by ``until_ns``, strategy by strategy (they do not see each other)."""
+    for k in range(v.due_ns.shape[0]):
+        if v.due_ns[k] > until_ns:
             continue
-        if o.side == same:
-            if o.tick == tick and inside:
-                # cancels ahead are bounded by what is ahead: a negative front would fill us beyond the next trade
-                ahead = max(o.front, 0.0)
-                o.front = max(on_level_change(queue_model, queue_n, ahead, o.traded, float(prev), float(lots)), 0.0)
-                o.traded = 0.0
-        elif lots > 0:
-            crossed = (kind == BID and b.bb >= 0 and b.base_tick + b.bb >= o.tick) or (
-                kind == ASK and b.ba < b.n and b.base_tick + b.ba <= o.tick
-            )
-            if crossed:
-                tail = _fill(x, k, o.leaves, ts_ns, mid, response_ns, reports, tail, run, fills)
-    return tail
+        z = v.sets[k]
+        base = k * FLIGHT_ROWS
+        while z.flight_head < z.flight_tail and v.flight[base + z.flight_head].arrive_ns <= until_ns:
+            _take_command(v, k, v.flight[base + z.flight_head])
+            z.flight_head += 1
+        if z.flight_head == z.flight_tail:
+            z.flight_head = 0
+            z.flight_tail = 0
+            v.due_ns[k] = NEVER_NS
+        else:
+            v.due_ns[k] = v.flight[base + z.flight_head].arrive_ns
+    _find_own_range(v)
 
 
-@hot_kernel
-def on_place(
-    b: Rec, bids: Levels, asks: Levels, x: RecArray, o_id: int, side: int, tick: int, lots: int, ts_ns: int,
-    response_ns: int, reports: RecArray, tail: int, run: Rec,
-) -> int:  # fmt: skip
-    """A post-only order arrives: it rests at the back of its level, or is rejected when it would cross."""
-    i = tick - b.base_tick
-    crosses = (side > 0 and i >= b.ba) or (side < 0 and i <= b.bb)
-    slot = -1
-    for k in range(x.shape[0]):
-        if x[k].side == 0:
-            slot = k
-            break
-    if crosses or slot < 0 or i < 0 or i >= b.n:
-        run.rejects += 1
-        return report(reports, tail, REJECT, o_id, side, tick, lots, ts_ns, response_ns)
-    o = x[slot]
-    o.id = o_id
-    o.side = side
-    o.tick = tick
-    o.leaves = lots
-    o.front = float(bids[i] if side > 0 else asks[i])
-    o.traded = 0.0
-    return report(reports, tail, ACK, o_id, side, tick, lots, ts_ns, response_ns)
+@inline_kernel
+def _find_own_range(v: Venue) -> None:
+    """Between which levels any strategy rests: events elsewhere need not ask who is there."""
+    n_levels = v.bids.shape[0]
+    bid_lo, bid_hi, ask_lo, ask_hi = n_levels, -1, n_levels, -1
+    for k in range(v.sets.shape[0]):
+        if v.bid_orders[k].leaves > 0:
+            bid_lo = min(bid_lo, v.bid_orders[k].index)
+            bid_hi = max(bid_hi, v.bid_orders[k].index)
+        if v.ask_orders[k].leaves > 0:
+            ask_lo = min(ask_lo, v.ask_orders[k].index)
+            ask_hi = max(ask_hi, v.ask_orders[k].index)
+    cursor = v.cursor[0]
+    cursor.own_bid_lo, cursor.own_bid_hi = bid_lo, bid_hi
+    cursor.own_ask_lo, cursor.own_ask_hi = ask_lo, ask_hi
 
 
-@hot_kernel
-def on_cancel(x: RecArray, o_id: int, ts_ns: int, response_ns: int, reports: RecArray, tail: int) -> int:
-    """A cancel arrives; an order that is gone answers CANCEL_REJECT."""
-    for k in range(x.shape[0]):
-        o = x[k]
-        if o.side != 0 and o.id == o_id:
-            side = o.side
-            o.side = 0
-            return report(reports, tail, CANCELED, o_id, side, o.tick, o.leaves, ts_ns, response_ns)
-    return report(reports, tail, CANCEL_REJECT, o_id, 0, 0, 0, ts_ns, response_ns)
+@inline_kernel
+def _next_command_ns(v: Venue) -> int:
+    next_ns = NEVER_NS
+    for k in range(v.due_ns.shape[0]):
+        next_ns = min(next_ns, v.due_ns[k])
+    return next_ns
+
+
+@inline_kernel
+def advance(v: Venue, t: Messages, now_ns: int) -> None:
+    """The exchange up to ``now_ns``: market messages, and commands as they arrive (after a message of equal time)."""
+    while True:
+        next_ns = _next_command_ns(v)
+        _take_messages(v, t, min(next_ns, now_ns))
+        if next_ns > now_ns:
+            return
+        _take_commands(v, next_ns)
+
+
+@inline_kernel
+def _take_messages(v: Venue, t: Messages, until_ns: int) -> None:
+    cursor = v.cursor[0]
+    bb, ba, lowb, hia = cursor.bb, cursor.ba, cursor.lowb, cursor.hia
+    bid_lo, bid_hi = cursor.own_bid_lo, cursor.own_bid_hi
+    ask_lo, ask_hi = cursor.own_ask_lo, cursor.own_ask_hi
+    m = cursor.message
+    while m < t.ts_ns.shape[0] and t.ts_ns[m] <= until_ns:
+        ts_ns = t.ts_ns[m]
+        for e in range(t.start[m], t.start[m + 1]):
+            word: Any = np.int64(t.words[e])  # unsigned words would turn sums into floats
+            kind = word >> 28
+            i = word & 0xFFFFFFF
+            lots = t.lots[e]
+            if kind == BID:
+                if bid_lo <= i <= bid_hi and v.bid_sets[i] != 0:
+                    _requeue(v, 1, i, lots)
+                before_bb, before_ba = bb, ba
+                bb, ba, lowb, hia = set_bid(v.bids, v.asks, i, lots, bb, ba, lowb, hia)
+                if bb > before_bb and bb >= ask_lo:
+                    mid = _mid(v, before_bb, before_ba)
+                    _fill_levels(v, -1, max(before_bb + 1, ask_lo), min(bb, ask_hi), ts_ns, mid)
+            elif kind == ASK:
+                if ask_lo <= i <= ask_hi and v.ask_sets[i] != 0:
+                    _requeue(v, -1, i, lots)
+                before_bb, before_ba = bb, ba
+                bb, ba, lowb, hia = set_ask(v.bids, v.asks, i, lots, bb, ba, lowb, hia)
+                if ba < before_ba and ba <= bid_hi:
+                    mid = _mid(v, before_bb, before_ba)
+                    _fill_levels(v, 1, max(ba, bid_lo), min(before_ba - 1, bid_hi), ts_ns, mid)
+            elif kind == SELL:
+                if i <= bid_hi:
+                    mid = _mid(v, bb, ba)
+                    _fill_levels(v, 1, max(i + 1, bid_lo), bid_hi, ts_ns, mid)
+                    _trade(v, 1, i, lots, ts_ns, mid)
+            elif kind == BUY:
+                if i >= ask_lo:
+                    mid = _mid(v, bb, ba)
+                    _fill_levels(v, -1, ask_lo, min(i - 1, ask_hi), ts_ns, mid)
+                    _trade(v, -1, i, lots, ts_ns, mid)
+            elif kind == CLEAR_BID:
+                bb, lowb = clear_bids(v.bids, i, bb, lowb)
+            elif kind == CLEAR_ASK:
+                ba, hia = clear_asks(v.asks, i, ba, hia)
+        m += 1
+    cursor.bb, cursor.ba, cursor.lowb, cursor.hia = bb, ba, lowb, hia
+    cursor.message = m

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mm.config.schema import RunConfig
+from mm.core.instrument import Instrument
+from mm.strategy.portfolio import equity, fees_paid
+from mm.strategy.risk import HALT_REASONS
+
 MARKOUT_S = (1, 5, 30, 60)
+Metric = float | int | str | None
 
 
 def markouts_bps(fills: NDArray[Any], samples: NDArray[Any]) -> dict[str, float | None]:
@@ -54,3 +60,49 @@ def sharpe_annual(samples: NDArray[Any]) -> float | None:
     if sd == 0.0 or step_s <= 0.0:
         return None
     return float(np.mean(change)) / sd * math.sqrt(365 * 86_400 / step_s)
+
+
+def summarise(
+    cfg: RunConfig,
+    instrument: Instrument,
+    own: dict[str, Any],
+    z: Any,
+    fills: NDArray[Any],
+    samples: NDArray[Any],
+    mid: float,
+) -> dict[str, Metric]:
+    """Every figure of one trial: ``own`` its kernel records, ``z`` its SET record, ``mid`` the last one in ticks."""
+    s, p, loss = own["state"][0], own["params"][0], own["loss"][0]
+    traded = bool(s.fills)
+    pnl = float(equity(s, p, mid)) if traded else 0.0
+    volume = float(s.notional_units) * float(p.unit_value)
+    span_s = max((int(z.last_ns) - int(z.first_valid_ns)) * 1e-9, 0.0) if z.first_valid_ns else 0.0
+    decisions = max(int(s.decision), 1)
+    out: dict[str, Metric] = {
+        "pnl_usd": pnl,
+        "equity_usd": cfg.risk.initial_equity_usd + pnl,
+        "fees_usd": float(fees_paid(s, p, mid)) if traded else 0.0,
+        "funding_usd": float(s.funding),
+        "max_drawdown_usd": float(loss.drawdown_usd),
+        "fills": int(s.fills),
+        "taker_fills": int(s.taker_fills),
+        "volume_usd": volume,
+        "pnl_per_volume_bps": pnl / volume * 1e4 if volume else None,
+        "pnl_per_1000_usd_at_risk": pnl / cfg.risk.max_drawdown_usd * 1000.0,
+        "position": float(instrument.size(int(s.pos_lots))),
+        "max_abs_position": float(
+            instrument.size(int(np.max(np.abs(np.cumsum(fills["side"] * fills["lots"])), initial=0)))
+        ),
+        "orders": int(z.orders),
+        "cancels": int(z.cancels),
+        "rejects": int(z.rejects),
+        "decisions": int(s.decision),
+        "quote_uptime": float(z.both_ns) * 1e-9 / span_s if span_s else 0.0,
+        "clamped_share": int(s.clamped) / decisions,
+        "pulled_share": int(s.pulled) / decisions,
+        "sharpe_annual": sharpe_annual(samples),
+        "spread_capture_bps": spread_capture_bps(fills),
+        "span_s": span_s,
+        "halted": HALT_REASONS[int(s.halted)] or None,
+    }
+    return out | dict(markouts_bps(fills, samples))

@@ -1,35 +1,45 @@
-"""One trial: a config and a tape in, figures out. No Ray, no clock, no files; the same inputs give the same hash."""
+"""Trials: configs and a tape in, figures out. No Ray, no clock, no files; the same inputs give the same hashes."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
-from mm.core.book import new_book
 from mm.core.instrument import Instrument
-from mm.core.types import BUY, LAST, SELL, records
-from mm.errors import ConfigError
+from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
+from mm.errors import ConfigError, RaymakerError
+from mm.models.base import MODEL_PARAMS, POLICY
 from mm.sim.engine import replay
-from mm.sim.metrics import markouts_bps, sharpe_annual, spread_capture_bps
+from mm.sim.exchange import NEVER_NS
+from mm.sim.market import MarketView, observations
+from mm.sim.metrics import Metric, summarise
 from mm.sim.queue import MODELS as QUEUE_MODELS
-from mm.sim.state import FILL_ROW, IN_FLIGHT, REPORT, RING, RUN, SAMPLE, SLOTS, XORDER
+from mm.sim.state import EXCHANGE, FILL_ROW, FLIGHT_ROWS, GROUP, IN_FLIGHT, REPORT, REPORT_ROWS, SAMPLE, SET, XORDER
+from mm.sim.tables import Messages, Strategies, Venue
 from mm.sim.tape import Tape
-from mm.strategy.portfolio import equity, fees_paid
-from mm.strategy.risk import HALT_REASONS
+from mm.strategy.orders import MAX_COMMANDS
+from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.setup import StrategyRecords, resolve
+from mm.strategy.state import PARAMS, STATE, TARGET
 
 MAX_SAMPLES = 4000
-Metric = float | int | str | None
+FILL_ROWS = 1 << 14  # of one pass before they are moved out
+_RECORDS = {
+    "params": PARAMS, "model": MODEL_PARAMS, "policy": POLICY, "state": STATE, "limits": LIMITS, "loss": LOSS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class SimResult:
-    """What a run leaves behind. ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``)."""
+    """What a trial leaves behind. ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``)."""
 
     instrument: Instrument
     metrics: dict[str, Metric]
@@ -39,97 +49,154 @@ class SimResult:
     samples: NDArray[Any]
 
 
-def receive_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
-    """When the strategy sees each row: as recorded, or one constant latency after the exchange."""
-    if cfg.sim.feed_latency == "data":
-        return tape.ts_recv_ns
-    ts_recv = tape.ts_exch_ns + round(cfg.sim.feed_latency * 1e9)
-    ts_recv.setflags(write=False)  # as the memory maps are: one compiled version of the engine
-    return ts_recv
+def feed_latency_ns(cfg: RunConfig) -> int:
+    """Constant feed latency, -1 for the recorded one."""
+    return -1 if cfg.sim.feed_latency == "data" else round(cfg.sim.feed_latency * 1e9)
 
 
-def decision_times(cfg: RunConfig, tape: Tape, ts_recv: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+def decision_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
     """Decision moments: every complete message, or a timer that starts with the tape."""
-    ts_recv = receive_times(cfg, tape) if ts_recv is None else ts_recv
+    recv = tape.receive_ns(feed_latency_ns(cfg))
     if cfg.sim.decide_every == "message":
-        return np.unique(ts_recv[(tape.flags & LAST) != 0])
+        return np.unique(recv[tape.msg_whole != 0])
     step_ns = round(cfg.sim.decide_every * 1e9)
     if step_ns <= 0:
         raise ConfigError("sim.decide_every must be positive, or 'message'")
-    first, last = int(ts_recv[0]), int(ts_recv[-1])
-    return np.arange(first + step_ns, last + 1, step_ns, dtype=np.int64)
+    first, last = int(recv[0]), int(recv[-1])
+    times = np.arange(first + step_ns, last + 1, step_ns, dtype=np.int64)
+    if len(times) == 0:
+        raise ConfigError(f"sim.decide_every: the tape lasts {tape.span_s:g} s, shorter than one step")
+    return times
 
 
 def simulate(cfg: RunConfig, tape: Tape, decide_ns: NDArray[np.int64] | None = None) -> SimResult:
-    """Replay ``tape`` under ``cfg``; ``decide_ns`` overrides the decision moments (to repeat a live run's).
+    """One trial; ``decide_ns`` overrides the decision moments (to repeat a live run's).
 
     Raises:
-        ConfigError: the config does not fit the instrument, or more fills are on their way than can be kept.
+        ConfigError: the config does not fit the instrument.
     """
-    r = resolve(cfg, tape.instrument, tape.ref_price)
-    ts_recv = receive_times(cfg, tape)
-    times = decision_times(cfg, tape, ts_recv) if decide_ns is None else decide_ns
-    base, n = tape.book_window
-    xbook, xbids, xasks = new_book(base, n)
-    book, bids, asks = new_book(base, n)
-    run = records(1, RUN)
-    # an order fills in one piece, or in as many as there are trades
-    fills = records(2 * len(times) + 2 * int(np.count_nonzero((tape.kind == SELL) | (tape.kind == BUY))) + 64, FILL_ROW)
-    stride = max(1, -(-len(times) // MAX_SAMPLES))
-    samples = records(len(times) // stride + 1, SAMPLE)
-    replay(
-        tape.kind, tape.flags, tape.tick, tape.lots, tape.ts_exch_ns, ts_recv, times, xbook, xbids, xasks, book, bids,
-        asks, r.params, r.model, r.policy, r.features, r.state, r.orders, r.limits, r.loss, r.target, r.cmds,
-        records(SLOTS, XORDER), records(RING, IN_FLIGHT), records(RING, REPORT), run, fills, samples, stride,
-        QUEUE_MODELS[cfg.sim.queue.model], float(cfg.sim.queue.n), round(cfg.sim.order_latency * 1e9),
-        round(cfg.sim.response_latency * 1e9),
-    )  # fmt: skip
-    if run[0].lost:
-        raise ConfigError(
-            f"sim: more than {RING} messages were on their way at once; shorten sim.decide_every or the latencies"
-        )
-    fills = fills[: int(run[0].fills)].copy()  # the table is larger than what a sweep should keep
-    samples = samples[: int(run[0].samples)]
-    metrics = _metrics(cfg, r, run[0], fills, samples)
+    return simulate_many([cfg], tape, decide_ns=decide_ns)[0]
+
+
+def simulate_many(
+    configs: Sequence[RunConfig], tape: Tape, *, threads: int = 1, decide_ns: NDArray[np.int64] | None = None
+) -> list[SimResult]:
+    """Trials of many configs on one tape, up to 64 in one pass; results in the order of ``configs``.
+
+    Configs that see the market alike (decision moments, feed latency, volatility settings) share a pass; everything
+    else may differ. No result depends on the grouping or on ``threads``.
+
+    Raises:
+        ConfigError: a config does not fit the instrument.
+    """
+    jobs = []
+    for number, cfg in enumerate(configs):
+        r = resolve(cfg, tape.instrument, tape.ref_price)
+        jobs.append((_view(cfg, r, tape, decide_ns), number, cfg, r))
+    keyed = sorted(((view.key(), view, number, cfg, r) for view, number, cfg, r in jobs), key=lambda j: (j[0], j[2]))
+    passes = []
+    for _, members in groupby(keyed, key=lambda j: j[0]):
+        group = list(members)
+        size = min(GROUP, -(-len(group) // threads)) if threads > 1 else GROUP
+        passes += [group[k : k + size] for k in range(0, len(group), size)]
+    if threads > 1 and len(passes) > 1:
+        list(observations(tape, passes[0][0][1]))  # computed once, before the threads ask for it
+        with ThreadPoolExecutor(threads) as pool:
+            done = list(pool.map(lambda group: _run_pass(group, tape), passes))
+    else:
+        done = [_run_pass(group, tape) for group in passes]
+    results: list[SimResult | None] = [None] * len(configs)
+    for part in done:
+        for number, result in part:
+            results[number] = result
+    return [r for r in results if r is not None]
+
+
+def _view(cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None) -> MarketView:
+    p = r.params[0]
+    times = decision_times(cfg, tape) if decide_ns is None else decide_ns
+    return MarketView(
+        times, feed_latency_ns(cfg), int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
+    )
+
+
+def _stack(parts: Sequence[StrategyRecords], name: str) -> RecArray:
+    out = records(len(parts), _RECORDS[name])
+    for k, part in enumerate(parts):
+        out[k] = getattr(part, name)[0]
+    return out
+
+
+def _venue(configs: Sequence[RunConfig], tape: Tape) -> Venue:
+    """An empty exchange for one strategy per config."""
+    n = len(configs)
+    base_tick, n_levels = tape.book_window
+    sets = records(n, SET)
+    for z, cfg in zip(sets, configs, strict=True):
+        z.order_ns = round(cfg.sim.order_latency * 1e9)
+        z.response_ns = round(cfg.sim.response_latency * 1e9)
+        z.queue_model = QUEUE_MODELS[cfg.sim.queue.model]
+        z.queue_n = cfg.sim.queue.n
+    cursor = records(1, EXCHANGE)
+    cursor[0] = (-1, n_levels, n_levels, -1, n_levels, -1, n_levels, -1, 0, 0)
+    return Venue(
+        cursor,
+        bids=np.zeros(n_levels, tape.lots.dtype),
+        asks=np.zeros(n_levels, tape.lots.dtype),
+        bid_sets=np.zeros(n_levels, np.int64),
+        ask_sets=np.zeros(n_levels, np.int64),
+        bid_orders=records(n, XORDER),
+        ask_orders=records(n, XORDER),
+        sets=sets,
+        due_ns=np.full(n, NEVER_NS, np.int64),
+        flight=records(n * FLIGHT_ROWS, IN_FLIGHT),
+        reports=records(n * REPORT_ROWS, REPORT),
+        fills=records(FILL_ROWS, FILL_ROW),
+        base_tick=base_tick,
+    )
+
+
+def _run_pass(group: Sequence[tuple[Any, MarketView, int, RunConfig, StrategyRecords]], tape: Tape) -> list[Any]:
+    """One pass over the tape for up to 64 configs of one market view: [(number, result)]."""
+    view = group[0][1]
+    parts = [g[4] for g in group]
+    configs = [g[3] for g in group]
+    n = len(group)
+    venue = _venue(configs, tape)
+    stacked = {name: _stack(parts, name) for name in _RECORDS}
+    orders = np.zeros((n, ORDER_SLOTS), ORDER).view(np.recarray)
+    strategies = Strategies(**stacked, orders=orders, target=records(1, TARGET), cmds=records(MAX_COMMANDS, COMMAND))
+    messages = Messages(tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.book_window[0])
+    stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))
+    samples = np.zeros((n, -(-len(view.decide_ns) // stride)), SAMPLE).view(np.recarray)
+    log = []
+    done = 0
+    last_mid = 0.0
+    for seen in observations(tape, view):
+        last_mid = float(seen.features[-1].mid)
+        d = 0
+        while d < len(seen.decide_ns):
+            made = replay(messages, seen, venue, strategies, d, done, samples, stride)
+            d += made
+            done += made
+            log.append(venue.fills[: int(venue.cursor[0].fills)].copy())
+            venue.cursor[0].fills = 0
+    if int(np.sum(venue.sets.overflow)):
+        raise RaymakerError("the simulated exchange ran out of room for messages or fills; please report this config")
+    all_fills = np.concatenate([venue.fills[:0], *log])
+    out = []
+    for k, (_, _, number, cfg, part) in enumerate(group):
+        mine = all_fills[all_fills["set"] == k]
+        own = {name: stacked[name][k : k + 1] for name in _RECORDS}
+        metrics = summarise(cfg, part.instrument, own, venue.sets[k], mine, samples[k], last_mid)
+        out.append((number, SimResult(tape.instrument, metrics, _hash(mine, samples[k], own), tape.events, mine,
+                                      samples[k])))  # fmt: skip
+    return out
+
+
+def _hash(fills: NDArray[Any], samples: NDArray[Any], own: dict[str, Any]) -> str:
     digest = hashlib.sha256()
-    for part in (fills, samples, r.state, r.loss):
+    columns = [name for name in FILL_ROW.names or () if name != "set"]
+    for part in (*(fills[name] for name in columns), samples, own["state"], own["loss"]):
         digest.update(np.ascontiguousarray(part).tobytes())
-    return SimResult(tape.instrument, metrics, digest.hexdigest(), tape.events, fills, samples)
-
-
-def _metrics(cfg: RunConfig, r: StrategyRecords, run: Any, fills: Any, samples: Any) -> dict[str, Metric]:
-    s, p, loss = r.state[0], r.params[0], r.loss[0]
-    mid = float(run.last_mid)
-    traded = bool(s.fills)
-    pnl = float(equity(s, p, mid)) if traded else 0.0
-    volume = float(s.notional_units) * float(p.unit_value)
-    span_s = max((int(run.last_ns) - int(run.first_valid_ns)) * 1e-9, 0.0) if run.first_valid_ns else 0.0
-    decisions = max(int(s.decision), 1)
-    fees = float(fees_paid(s, p, mid)) if traded else 0.0
-    risk = cfg.risk.max_drawdown_usd
-    out: dict[str, Metric] = {
-        "pnl_usd": pnl,
-        "equity_usd": cfg.risk.initial_equity_usd + pnl,
-        "fees_usd": fees,
-        "funding_usd": float(s.funding),
-        "max_drawdown_usd": float(loss.drawdown_usd),
-        "fills": int(s.fills),
-        "taker_fills": int(s.taker_fills),
-        "volume_usd": volume,
-        "pnl_per_volume_bps": pnl / volume * 1e4 if volume else None,
-        "pnl_per_1000_usd_at_risk": pnl / risk * 1000.0,
-        "position": float(r.instrument.size(int(s.pos_lots))),
-        "max_abs_position": float(r.instrument.size(int(np.max(np.abs(fills["pos_lots"]), initial=0)))),
-        "orders": int(run.orders),
-        "cancels": int(run.cancels),
-        "rejects": int(run.rejects),
-        "decisions": int(s.decision),
-        "quote_uptime": float(run.both_ns) * 1e-9 / span_s if span_s else 0.0,
-        "clamped_share": int(s.clamped) / decisions,
-        "pulled_share": int(s.pulled) / decisions,
-        "sharpe_annual": sharpe_annual(samples),
-        "spread_capture_bps": spread_capture_bps(fills),
-        "span_s": span_s,
-        "halted": HALT_REASONS[int(s.halted)] or None,
-    }
-    return out | dict(markouts_bps(fills, samples))
+    return digest.hexdigest()

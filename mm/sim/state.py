@@ -9,23 +9,18 @@ import numpy as np
 XORDER = np.dtype(
     [
         ("id", "i8"),
-        ("tick", "i8"),
-        ("leaves", "i8"),
+        ("index", "i8"),  # level
+        ("leaves", "i8"),  # 0: no order
         ("front", "f8"),  # lots ahead in the queue
         ("traded", "f8"),  # traded at the level since its quantity last changed
-        ("side", "i8"),  # 0: the slot is free
     ]
 )
+"""An order resting at the exchange; a strategy has one a side."""
 
-IN_FLIGHT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"), ("op", "i8")])
+IN_FLIGHT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("index", "i8"), ("side", "i8"), ("op", "i8")])
 """A command on its way to the exchange."""
 
-REPORT = np.dtype(
-    [
-        ("arrive_ns", "i8"), ("ts_exch_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"),
-        ("kind", "i8"),
-    ]
-)  # fmt: skip
+REPORT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"), ("kind", "i8")])
 """An execution report on its way back to us."""
 
 FILL_ROW = np.dtype(
@@ -37,7 +32,7 @@ FILL_ROW = np.dtype(
         ("tick", "i8"),
         ("lots", "i8"),
         ("mid", "f8"),  # ticks, of the exchange's book just before the event that filled us
-        ("pos_lots", "i8"),  # after the fill, as the strategy learns it
+        ("set", "i8"),  # which strategy of the pass
     ]
 )
 
@@ -52,28 +47,47 @@ SAMPLE = np.dtype(
     ]
 )
 
-RUN = np.dtype(
+SET = np.dtype(
     [
-        ("fills", "i8"),
-        ("lost", "i8"),  # fills beyond the table and messages beyond the rings; a run with any is refused
-        ("rejects", "i8"),
-        ("orders", "i8"),
-        ("cancels", "i8"),
-        ("samples", "i8"),
-        ("first_valid_ns", "i8"),
-        ("last_ns", "i8"),
-        ("both_ns", "i8"),  # both sides resting
-        ("last_mid", "f8"),
-        # cursors: rows of the tape consumed on either clock, messages in flight
-        ("exch_events", "i8"),
-        ("local_events", "i8"),
+        # settings
+        ("order_ns", "i8"),
+        ("response_ns", "i8"),
+        ("queue_model", "i8"),
+        ("queue_n", "f8"),
+        # messages in flight: rows of this strategy's part of the tables; both start again at 0 when they run empty
         ("flight_head", "i8"),
         ("flight_tail", "i8"),
         ("reports_head", "i8"),
         ("reports_tail", "i8"),
-        ("fills_seen", "i8"),  # fills that the strategy knows of
+        # counts
+        ("fills", "i8"),
+        ("rejects", "i8"),
+        ("orders", "i8"),
+        ("cancels", "i8"),
+        ("overflow", "i8"),  # messages that found no room: always 0 in a good run
+        ("first_valid_ns", "i8"),
+        ("last_ns", "i8"),
+        ("both_ns", "i8"),  # both sides resting
     ]
 )
+"""One strategy of a pass, apart from the decision kernel's own records."""
 
-SLOTS: Final = 16  # orders at the exchange
-RING: Final = 4096  # messages in flight either way (a power of two)
+EXCHANGE = np.dtype(
+    [
+        ("bb", "i8"), ("ba", "i8"), ("lowb", "i8"), ("hia", "i8"),  # touch (mm.sim.levels)
+        ("own_bid_lo", "i8"), ("own_bid_hi", "i8"), ("own_ask_lo", "i8"), ("own_ask_hi", "i8"),  # where strategies rest
+        ("message", "i8"),  # next message of the tape
+        ("fills", "i8"),  # rows used of the fill table
+    ]
+)  # fmt: skip
+"""The exchange's cursor through the tape."""
+
+OBSERVER = np.dtype([("message", "i8"), ("last_mid", "f8"), ("marks", "i8")])
+"""The strategy's clock's cursor through the tape."""
+
+MARK = np.dtype([("ts_ns", "i8"), ("mid", "f8"), ("funding_e9", "i8"), ("tick", "i8")])
+"""A new mid (``mid`` > 0), or a funding settlement at ``tick``, as the strategy learns of it."""
+
+FLIGHT_ROWS: Final = 64  # per strategy
+REPORT_ROWS: Final = 256
+GROUP: Final = 64  # strategies in one pass: one bit each

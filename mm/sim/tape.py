@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +16,111 @@ from numpy.typing import NDArray
 from mm.config.schema import DataConfig
 from mm.core.book import Levels, apply, is_valid, new_book
 from mm.core.instrument import Instrument
-from mm.core.jit import kernel, source_hash
-from mm.core.types import LAST, RecArray
+from mm.core.jit import hot_kernel, source_hash
+from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, LAST, RecArray
 from mm.data.store import Store
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import DataError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tape:
-    """Columns of one instrument's events in order of arrival (shape (n,) each).
+    """One instrument's events in order of arrival, packed for the replay, and the messages they came in.
 
-    ``ts_exch_ns`` is the running maximum of the store's: the exchange never steps back, and a row that arrived late
-    counts when it was due.
+    ``words`` (n,) uint32: kind in the top 4 bits, level index (tick - base_tick) below; ``lots`` (n,) int32 or int64.
+    Level updates outside the window of ``book_window`` are left out (``outside``). Message m is rows
+    ``msg_start[m] : msg_start[m + 1]``, seen by the exchange at ``msg_exch_ns[m]``, by us at ``msg_recv_ns[m]``;
+    ``msg_whole[m]`` is 0 for a part of a message that continues. The exchange's clock never steps back: a row that
+    was stamped earlier than its predecessor counts when that was due.
     """
 
     path: Path
     instrument: Instrument
     data_hash: str
     ref_price: float  # first mid, quote per base
-    kind: NDArray[np.uint8]
-    flags: NDArray[np.uint8]
-    tick: NDArray[np.int32]
-    lots: NDArray[np.int64]
-    ts_exch_ns: NDArray[np.int64]
-    ts_recv_ns: NDArray[np.int64]
+    events: int  # rows of the store
+    outside: int
+    words: NDArray[np.uint32]
+    lots: NDArray[Any]
+    msg_exch_ns: NDArray[np.int64]
+    msg_recv_ns: NDArray[np.int64]
+    msg_start: NDArray[np.int64]
+    msg_whole: NDArray[np.uint8]
     book_window: tuple[int, int]
+    features: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # mm.sim.market keeps its own
 
-    @property
-    def events(self) -> int:
-        return len(self.kind)
+    def __repr__(self) -> str:
+        return f"Tape({str(self.path)!r}, {self.instrument.symbol}, {self.events} events)"
 
     @property
     def span_s(self) -> float:
-        return float(self.ts_recv_ns[-1] - self.ts_recv_ns[0]) * 1e-9
+        return float(self.msg_recv_ns[-1] - self.msg_recv_ns[0]) * 1e-9
+
+    def receive_ns(self, feed_latency_ns: int) -> NDArray[np.int64]:
+        """When the strategy sees each message: as recorded (-1), or one constant latency after the exchange."""
+        return self.msg_recv_ns if feed_latency_ns < 0 else self.msg_exch_ns + feed_latency_ns
+
+
+@hot_kernel
+def _pack(
+    kind: Any, flags: Any, tick: Any, lots: Any, ts_exch: Any, ts_recv: Any, base_tick: int, n_levels: int,
+    words: Any, out_lots: Any, msg_exch: Any, msg_recv: Any, msg_start: Any, msg_whole: Any,
+) -> tuple[int, int]:  # fmt: skip
+    """Fill the columns of a Tape; returns (rows kept, messages)."""
+    n = 0
+    m = 0
+    clock = ts_exch[0]
+    for k in range(kind.shape[0]):
+        i = int(tick[k]) - base_tick
+        keep = True
+        if kind[k] == BID or kind[k] == ASK:
+            keep = bool(0 <= i < n_levels)
+        elif kind[k] == CLEAR_BID:
+            keep = bool(i < n_levels)
+        elif kind[k] == CLEAR_ASK:
+            keep = bool(i >= 0)
+        i = min(max(i, 0), n_levels - 1)
+        if keep:
+            words[n] = (int(kind[k]) << 28) | i
+            out_lots[n] = lots[k]
+            n += 1
+        clock = max(clock, ts_exch[k])
+        whole = flags[k] & LAST
+        last = k + 1 == kind.shape[0] or ts_exch[k + 1] != ts_exch[k] or ts_recv[k + 1] != ts_recv[k]
+        if whole or last:
+            msg_exch[m] = clock
+            msg_recv[m] = ts_recv[k]
+            msg_whole[m] = 1 if whole else 0
+            m += 1
+            msg_start[m] = n
+    return n, m
 
 
 def from_store(store: Store) -> Tape:
-    """Wrap a store; raises ``DataError`` when it has no book to trade on."""
-    if len(store) == 0 or store.low_tick > store.high_tick:
+    """Pack a store; raises ``DataError`` when it has no book to trade on."""
+    n = len(store)
+    if n == 0 or store.low_tick > store.high_tick:
         raise DataError(f"{store.path}: the store is empty; nothing can be simulated on it")
-    ts_exch = store.ts_exch_ns
-    if np.any(ts_exch[1:] < ts_exch[:-1]):
-        ts_exch = np.maximum.accumulate(ts_exch)
-        ts_exch.setflags(write=False)  # as the memory maps are: one compiled version of the engine
+    base, n_levels = store.book_window()
+    if n_levels >= 1 << 28:
+        raise DataError(f"{store.path}: the price range covers {n_levels} ticks, more than a replay holds")
+    wide = bool(np.max(store.lots) > np.iinfo(np.int32).max)
+    words = np.empty(n, np.uint32)
+    lots = np.empty(n, np.int64 if wide else np.int32)
+    msg_exch, msg_recv = np.empty(n, np.int64), np.empty(n, np.int64)
+    msg_start, msg_whole = np.zeros(n + 1, np.int64), np.empty(n, np.uint8)
+    rows, messages = _pack(
+        store.kind, store.flags, store.tick, store.lots, store.ts_exch_ns, store.ts_recv_ns, base, n_levels, words,
+        lots, msg_exch, msg_recv, msg_start, msg_whole,
+    )  # fmt: skip
     return Tape(
-        store.path, store.instrument, store.data_hash, _first_mid(store), store.kind, store.flags, store.tick,
-        store.lots, ts_exch, store.ts_recv_ns, store.book_window(),
+        store.path, store.instrument, store.data_hash, _first_mid(store), n, n - rows, words[:rows], lots[:rows],
+        msg_exch[:messages].copy(), msg_recv[:messages].copy(), msg_start[: messages + 1].copy(),
+        msg_whole[:messages].copy(), (base, n_levels),
     )  # fmt: skip
 
 
-@kernel
+@hot_kernel
 def _first_valid(kind: Any, flags: Any, tick: Any, lots: Any, books: RecArray, bids: Levels, asks: Levels) -> float:
     b = books[0]
     for k in range(kind.shape[0]):

@@ -51,13 +51,19 @@ def update_touch(f: Rec, b: Rec, bids: Levels, asks: Levels, orders: RecArray, o
                 ask_lots = asks[j] - own_at(orders, -BUY_SIDE, b.base_tick + j)
         if bid_lots <= 0 or ask_lots <= 0:
             return
-    f.bid_tick = b.base_tick + i
-    f.ask_tick = b.base_tick + j
+    set_touch(f, b.base_tick + i, b.base_tick + j, bid_lots, ask_lots)
+
+
+@hot_kernel
+def set_touch(f: Rec, bid_tick: int, ask_tick: int, bid_lots: int, ask_lots: int) -> None:
+    """Features of a valid touch."""
+    f.bid_tick = bid_tick
+    f.ask_tick = ask_tick
     f.bid_lots = bid_lots
     f.ask_lots = ask_lots
-    f.mid = 0.5 * (f.bid_tick + f.ask_tick)
+    f.mid = 0.5 * (bid_tick + ask_tick)
     f.imbalance = bid_lots / (bid_lots + ask_lots)
-    f.microprice = f.bid_tick + (f.ask_tick - f.bid_tick) * f.imbalance
+    f.microprice = bid_tick + (ask_tick - bid_tick) * f.imbalance
     f.valid = 1
 
 

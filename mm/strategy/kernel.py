@@ -64,13 +64,19 @@ def decide(
 
     No quote on a side is ``*_lots == 0``, with ``reason`` saying why. ``stale`` is the feed watchdog's verdict.
     """
+    update_touch(f, books[i], bids, asks, orders, p.own_in_feed)
+    decide_on(f, model, policy, p, s, now_ns, stale, t)
+
+
+@kernel
+def decide_on(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int, stale: bool, t: Rec) -> None:
+    """``decide`` on features that are up to date (a simulation shares them between strategies)."""
     s.decision += 1
     t.bid_lots = 0
     t.ask_lots = 0
     t.raw_bid = math.nan
     t.raw_ask = math.nan
     t.reservation_price = math.nan
-    update_touch(f, books[i], bids, asks, orders, p.own_in_feed)
     if s.halted != 0:
         t.reason = HALTED
     elif stale:

@@ -1,26 +1,37 @@
 """The replay engine equals a slow plain-Python exchange around the live quoter: fills, position, money, orders."""
 
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mm.config.schema import RunConfig
 from mm.data.store import StoreWriter
 from mm.data.synth import SynthFlow, SynthSpec
-from mm.sim.run import decision_times, simulate
+from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
 from tests.reference import naive_sim
 
 
-@pytest.fixture(scope="module")
-def tape(tmp_path_factory):
-    path = tmp_path_factory.mktemp("tape") / "synth"
+@functools.cache
+def make_tape():
+    path = Path(tempfile.mkdtemp(prefix="raymaker-test-")) / "synth"
     spec = SynthSpec(sigma_bps_per_sqrt_s=1.5)
     with StoreWriter(path, spec.instrument, "test") as writer:
         writer.append(SynthFlow(spec, 7).next_chunk(25_000_000_000))
         store = writer.finish({})
     return from_store(store)
+
+
+@pytest.fixture(scope="module")
+def tape():
+    yield make_tape()
+    shutil.rmtree(make_tape().path.parent)
 
 
 def config(**changes):
@@ -71,7 +82,6 @@ def test_every_fill_is_the_same(tape, model):
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     queue=st.sampled_from(["risk_averse", "power", "power2", "power3", "log", "log2"]),
@@ -82,7 +92,7 @@ def test_every_fill_is_the_same(tape, model):
     every=st.sampled_from(["message", "100ms", "1s"]),
     sigma=st.sampled_from(["3%/day", {"halflife": "5s", "sample": "100ms"}]),
 )
-def test_any_settings_agree(tape, queue, n, kappa, latency_ms, size, every, sigma):
+def test_any_settings_agree(queue, n, kappa, latency_ms, size, every, sigma):
     cfg = config(
         sim__queue={"model": queue, "n": n},
         sim__order_latency=f"{latency_ms}ms",
@@ -95,7 +105,7 @@ def test_any_settings_agree(tape, queue, n, kappa, latency_ms, size, every, sigm
         risk__max_notional_usd=1e6,
         risk__initial_equity_usd=1e6,
     )
-    compare(cfg, tape)
+    compare(cfg, make_tape())
 
 
 def test_the_hash_repeats_and_moves_with_a_parameter(tape):
@@ -136,3 +146,23 @@ def test_a_loss_limit_halts_and_pulls_the_quotes(tape):
     assert cut.metrics["fills"] < free.metrics["fills"]
     assert cut.samples["bid_tick"][-1] == 0
     assert cut.samples["ask_tick"][-1] == 0
+
+
+def test_no_result_depends_on_the_company_or_on_threads(tape):
+    """The same hash alone, with others in any order, in two threads."""
+    changes = [
+        {"strategy__model__kappa": "2/bp"},
+        {"strategy__model__name": "avellaneda_stoikov", "sim__order_latency": "31ms"},
+        {"strategy__model__name": "glft_exact", "sim__queue": {"model": "risk_averse"}},
+        {"sim__response_latency": "60ms", "strategy__order_size": "5000 usd"},
+        {"strategy__model__kappa": "30/bp", "sim__queue": {"model": "log"}, "risk__max_drawdown_usd": 0.05},
+        {"strategy__spread": {"min": "5 bps", "max": "6 bps"}, "sim__decide_every": "message"},
+    ]
+    configs = [config(**c) for c in changes]
+    alone = [simulate(c, tape).result_hash for c in configs]
+    assert len(set(alone)) == len(alone)
+    assert [r.result_hash for r in simulate_many(configs, tape)] == alone
+    assert [r.result_hash for r in simulate_many(configs[::-1], tape)] == alone[::-1]
+    assert [r.result_hash for r in simulate_many(configs, tape, threads=2)] == alone
+    crowd = [configs[k % len(configs)] for k in range(70)]
+    assert [r.result_hash for r in simulate_many(crowd, tape)] == [alone[k % len(configs)] for k in range(70)]

@@ -22,14 +22,18 @@ from mm.core.types import (
     CANCELED,
     CLEAR_ASK,
     CLEAR_BID,
-    EVENT,
     EXEC,
     FILL,
     PLACE,
     REJECT,
     SELL,
 )
+from mm.data.store import Store
 from mm.strategy.quoter import Quoter
+
+
+def _log(x):
+    return math.log(x) if x > 0 else math.nan
 
 
 @dataclass
@@ -72,16 +76,11 @@ class NaiveExchange:
             case "power3":
                 return 1 - (f / (f + b)) ** n
             case "log":
-                return math.log(1 + b) / (math.log(1 + b) + math.log(1 + f))
+                return _log(1 + b) / (_log(1 + b) + _log(1 + f))
             case "log2":
-                return math.log(1 + b) / math.log(1 + b + f)
+                return _log(1 + b) / _log(1 + b + f)
 
     def _requeue(self, order, prev, new):
-        order.front = max(order.front, 0.0)
-        self._requeue_unbounded(order, prev, new)
-        order.front = max(order.front, 0.0)
-
-    def _requeue_unbounded(self, order, prev, new):
         if self.model == "risk_averse":
             order.front = min(order.front, new)
             return
@@ -94,6 +93,9 @@ class NaiveExchange:
             order.front = new
             return
         p = self._behind(order.front, back)
+        if math.isnan(p):  # the estimate has run past the front of the queue: nothing is known
+            order.front = new
+            return
         order.front = min(order.front - (1 - p) * change + min(back - p * change, 0), new)
 
     def market(self, kind, tick, lots, ts, out):
@@ -159,9 +161,8 @@ def run(cfg, tape, times):
     quoter = Quoter(cfg, [tape.instrument], own_in_feed=False)
     exchange = NaiveExchange(cfg.sim.queue.model, cfg.sim.queue.n)
     order_ns, response_ns = round(cfg.sim.order_latency * 1e9), round(cfg.sim.response_latency * 1e9)
-    events = np.zeros(tape.events, EVENT).view(np.recarray)
-    for name in ("kind", "flags", "tick", "lots", "ts_exch_ns", "ts_recv_ns"):
-        events[name] = getattr(tape, name)
+    events = Store.open(tape.path).events()
+    events["ts_exch_ns"] = np.maximum.accumulate(events["ts_exch_ns"])
     commands, reports, quotes = [], [], []
     xi = li = 0
     for now in times:

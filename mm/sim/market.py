@@ -1,0 +1,80 @@
+"""Observations of a tape, in chunks of decisions, kept on the tape while they are small enough to be worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.core.types import FUNDING, records
+from mm.sim.observe import observe
+from mm.sim.state import EXCHANGE, MARK, OBSERVER
+from mm.sim.tables import Messages, Observed
+from mm.sim.tape import Tape
+from mm.strategy.state import FEATURES
+
+CHUNK = 1 << 15  # decisions observed and replayed at a time
+KEEP_DECISIONS = 1 << 18  # longer runs stream: nothing is kept
+
+
+@dataclass(frozen=True, slots=True)
+class MarketView:
+    """What strategies that share it see: decision moments, feed latency, volatility settings (kernel units)."""
+
+    decide_ns: NDArray[np.int64]
+    feed_latency_ns: int  # -1: as recorded
+    sample_ns: int
+    halflife_s: float
+    sigma2: float  # before the first sample
+
+    def key(self) -> tuple[Any, ...]:
+        ends = (len(self.decide_ns), int(self.decide_ns[0]), int(self.decide_ns[-1]), hash(self.decide_ns.tobytes()))
+        return (*ends, self.feed_latency_ns, self.sample_ns, self.halflife_s, self.sigma2)
+
+
+def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
+    """Chunks of a view, computed once per tape and process where they fit."""
+    key = view.key()
+    if key in tape.features:
+        yield from tape.features[key]
+        return
+    kept: list[Observed] | None = [] if len(view.decide_ns) <= KEEP_DECISIONS else None
+    for chunk in _observe(tape, view):
+        if kept is not None:
+            kept.append(chunk)
+        yield chunk
+    if kept is not None:
+        while sum(sum(len(c.decide_ns) for c in v) for v in tape.features.values()) > 4 * KEEP_DECISIONS:
+            del tape.features[next(iter(tape.features))]
+        tape.features[key] = kept
+
+
+def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
+    base_tick, n_levels = tape.book_window
+    bids, asks = np.zeros(n_levels, tape.lots.dtype), np.zeros(n_levels, tape.lots.dtype)
+    touch = records(1, EXCHANGE)
+    touch[0].bb, touch[0].ba, touch[0].lowb, touch[0].hia = -1, n_levels, n_levels, -1
+    observer, feature = records(1, OBSERVER), records(1, FEATURES)
+    feature[0].sigma2 = view.sigma2
+    recv = tape.receive_ns(view.feed_latency_ns)
+    stream = Messages(tape.words, tape.lots, recv, tape.msg_start, base_tick)
+    for start in range(0, len(view.decide_ns), CHUNK):
+        decide_ns = view.decide_ns[start : start + CHUNK]
+        first = int(observer[0].message)
+        messages = int(np.searchsorted(recv, decide_ns[-1], side="right")) - first
+        rows = tape.words[int(tape.msg_start[first]) : int(tape.msg_start[first + messages])]
+        funding = int(np.count_nonzero(rows >> 28 == FUNDING))
+        seen = Observed(
+            decide_ns,
+            records(len(decide_ns), FEATURES),
+            records(messages + funding, MARK),
+            np.zeros(len(decide_ns), np.int64),
+        )
+        observer[0].marks = 0
+        observe(
+            stream, tape.msg_whole, bids, asks, touch[0], observer[0], feature[0], view.sample_ns, view.halflife_s, seen
+        )
+        yield seen._replace(marks=seen.marks[: int(observer[0].marks)].copy())

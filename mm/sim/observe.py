@@ -1,0 +1,95 @@
+"""The market as strategies see it: features at every decision moment, and every new mid in between.
+
+None of it depends on a strategy's parameters, so it is computed once and shared by all that decide at the same
+moments with the same feed latency and volatility settings.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mm.core.jit import hot_kernel
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, Rec
+from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
+from mm.sim.tables import Column, Messages, Observed
+from mm.strategy.features import sample_volatility, set_touch
+
+
+@hot_kernel
+def _mark(seen: Observed, ob: Rec, ts_ns: int, mid: float, funding_e9: int, tick: int) -> None:
+    row = seen.marks[ob.marks]
+    row.ts_ns = ts_ns
+    row.mid = mid
+    row.funding_e9 = funding_e9
+    row.tick = tick
+    ob.marks += 1
+
+
+@hot_kernel
+def _take_touch(t: Messages, bids: Column, asks: Column, f: Rec, bb: int, ba: int) -> None:
+    f.valid = 0
+    if bb >= 0 and ba < bids.shape[0] and bb < ba:
+        set_touch(f, t.base_tick + bb, t.base_tick + ba, bids[bb], asks[ba])
+
+
+@hot_kernel
+def _keep(row: Rec, f: Rec) -> None:
+    row.bid_tick = f.bid_tick
+    row.ask_tick = f.ask_tick
+    row.bid_lots = f.bid_lots
+    row.ask_lots = f.ask_lots
+    row.valid = f.valid
+    row.mid = f.mid
+    row.microprice = f.microprice
+    row.imbalance = f.imbalance
+    row.sigma2 = f.sigma2
+    row.trades = f.trades
+
+
+@hot_kernel
+def observe(
+    t: Messages, whole: Column, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, sample_ns: int,
+    halflife_s: float, seen: Observed,
+) -> None:  # fmt: skip
+    """Replay the strategy's clock over ``seen.decide_ns``, filling features, marks and ``mark_end``.
+
+    Our orders are not in a recorded book, so nothing is netted out. ``bids``, ``asks``, ``touch``, ``ob`` and ``f``
+    carry over to the next chunk of decisions. There is room for one mark a message and one a funding settlement.
+    """
+    m = ob.message
+    bb, ba, lowb, hia = touch.bb, touch.ba, touch.lowb, touch.hia
+    for d in range(seen.decide_ns.shape[0]):
+        now_ns = seen.decide_ns[d]
+        while m < t.ts_ns.shape[0] and t.ts_ns[m] <= now_ns:
+            ts_ns = t.ts_ns[m]
+            for e in range(t.start[m], t.start[m + 1]):
+                word: Any = np.int64(t.words[e])  # unsigned words would turn sums into floats
+                kind = word >> 28
+                i = word & 0xFFFFFFF
+                if kind == BID:
+                    bb, ba, lowb, hia = set_bid(bids, asks, i, t.lots[e], bb, ba, lowb, hia)
+                elif kind == ASK:
+                    bb, ba, lowb, hia = set_ask(bids, asks, i, t.lots[e], bb, ba, lowb, hia)
+                elif kind <= BUY:
+                    f.trades += 1
+                elif kind == CLEAR_BID:
+                    bb, lowb = clear_bids(bids, i, bb, lowb)
+                elif kind == CLEAR_ASK:
+                    ba, hia = clear_asks(asks, i, ba, hia)
+                elif kind == FUNDING:
+                    _mark(seen, ob, ts_ns, 0.0, t.lots[e], t.base_tick + i)
+            if whole[m]:
+                _take_touch(t, bids, asks, f, bb, ba)
+                if f.valid:
+                    sample_volatility(f, sample_ns, halflife_s, ts_ns)
+                    if f.mid != ob.last_mid:
+                        ob.last_mid = f.mid
+                        _mark(seen, ob, ts_ns, f.mid, 0, 0)
+            m += 1
+        _take_touch(t, bids, asks, f, bb, ba)
+        _keep(seen.features[d], f)
+        seen.mark_end[d] = ob.marks
+    ob.message = m
+    touch.bb, touch.ba, touch.lowb, touch.hia = bb, ba, lowb, hia

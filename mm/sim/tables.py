@@ -1,0 +1,64 @@
+"""What one pass works on, bundled: the tape's columns, the exchange's tables, the strategies' records.
+
+NamedTuples of arrays: inside a kernel a field is as cheap as a variable, and a signature stays readable.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from mm.core.book import Levels
+from mm.core.types import RecArray
+
+Column = Any  # one column of a tape: any integer dtype, shape (n,); untyped because kernels mix the widths
+
+
+class Messages(NamedTuple):
+    """The tape as the exchange sees it (``mm.sim.tape.Tape``)."""
+
+    words: Column
+    lots: Column
+    ts_ns: Column
+    start: Column
+    base_tick: int
+
+
+class Venue(NamedTuple):
+    """The simulated exchange: its book, and the orders and messages of n strategies (``mm.sim.state``)."""
+
+    cursor: RecArray  # (1,) EXCHANGE
+    bids: Column  # (levels,) lots
+    asks: Column
+    bid_sets: Levels  # (levels,) which strategies rest there, a bit each
+    ask_sets: Levels
+    bid_orders: RecArray  # (n,) XORDER
+    ask_orders: RecArray
+    sets: RecArray  # (n,) SET
+    due_ns: Levels  # (n,) arrival of each strategy's next command
+    flight: RecArray  # (n * FLIGHT_ROWS,) IN_FLIGHT
+    reports: RecArray  # (n * REPORT_ROWS,) REPORT
+    fills: RecArray  # FILL_ROW, shared
+    base_tick: int
+
+
+class Strategies(NamedTuple):
+    """The decision kernel's records (``mm.strategy.state``), one row a strategy."""
+
+    params: RecArray
+    model: RecArray
+    policy: RecArray
+    state: RecArray
+    orders: RecArray  # (n, ORDER_SLOTS)
+    limits: RecArray
+    loss: RecArray
+    target: RecArray  # (1,) scratch
+    cmds: RecArray  # (MAX_COMMANDS,) scratch
+
+
+class Observed(NamedTuple):
+    """One chunk of what strategies see: ``marks[mark_end[d - 1] : mark_end[d]]`` arrived since the last decision."""
+
+    decide_ns: Levels
+    features: RecArray
+    marks: RecArray
+    mark_end: Levels

@@ -32,7 +32,7 @@ class Account:
         self.synced = False
         self.epoch = 0
         self.halted = 0
-        self.feed_void = True
+        self.feed_void = False
         self.last_event_ns = 0
         self.frames = self.events = self.execs = self.batches = self.conflated = self.holes = 0
         self._stale_after_ns = round(spec.cfg.live.stale_after * 1e9)

@@ -45,6 +45,7 @@ class ExecutorActor(LoopActor):
     ready = False
     reconnects = bad_frames = pulls = sent = venue_rejects = 0
     last_error = pull_reason = ""
+    _quoter_waits = False
 
     # --- life ----------------------------------------------------------------------------------------------------------
     async def main(self) -> None:
@@ -161,7 +162,8 @@ class ExecutorActor(LoopActor):
             await self._client.arm_dead_man(_DEAD_MAN_S)
         self.core.quoter_seen_ns = time.time_ns()
         self.core.ready = True
-        self._publish_sync(QUOTER, RISK)
+        self._publish_sync(RISK)
+        self._quoter_waits = True
         self.log.info("session %d: positions %s", self.book.sessions, {p.symbol: str(p.size) for p in positions})
 
     async def _pull(self, why: str) -> list[OpenOrder]:
@@ -189,11 +191,15 @@ class ExecutorActor(LoopActor):
                 elif m.kind == LEASE:
                     self.book.lease(m.payload, m.t_wall_ns)
                 elif m.kind == HELLO:
-                    # the quoter waits for the first lease: before it, every order would be refused
-                    if self.core.ready and (m.a == RISK or self.book.leased):
-                        self._publish_sync(m.a)
+                    if m.a == QUOTER:
+                        self._quoter_waits = True
+                    elif self.core.ready:
+                        self._publish_sync(RISK)
                 elif m.kind == HALT:
                     self._latch(m.a, "risk")
+            if self._quoter_waits and self.core.may_trade(time.time_ns()):
+                self._quoter_waits = False  # not earlier: without a lease every order of its would be refused
+                self._publish_sync(QUOTER)
 
     async def _commands(self, m: Message) -> None:
         """Gate all, write all intents with one write, then send."""

@@ -29,7 +29,6 @@ class Book:
         self.core = ExecutorCore(self.instruments, ack_timeout_ns, quoter_timeout_ns)
         self.sessions = 0
         self.placed = 0
-        self.leased = False
         self.run_started_ns = 0
         self._prefix = spec.prefix
         self._index = {i.symbol: k for k, i in enumerate(self.instruments)}
@@ -164,7 +163,6 @@ class Book:
         limits: RecArray = np.frombuffer(payload, LIMITS, n).view(np.recarray)
         params: RecArray = np.frombuffer(payload, PARAMS, n, n * LIMITS.itemsize).view(np.recarray)
         self.core.lease(limits, params, until_ns)
-        self.leased = True
 
     def _trade(self, f: FillRecord) -> str:
         return f"{self._index[f.symbol]}:{f.trade_id}:{f.client_order_id}"

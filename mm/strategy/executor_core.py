@@ -150,6 +150,10 @@ class ExecutorCore:
             return "quoter_silent"
         return ""
 
+    def may_trade(self, now_ns: int) -> bool:
+        """Connected, and risk's lease runs (a halted account too: its quoter then quotes nothing)."""
+        return self.ready and all(int(lim[0].valid_until_ns) >= now_ns for lim in self.limits)
+
     # --- risk --------------------------------------------------------------------------------------------------------
     def lease(self, limits: RecArray, params: RecArray, until_ns: int) -> None:
         """Take limits (and the parameters the gate reads), valid until a time. One record per instrument."""

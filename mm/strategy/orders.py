@@ -130,23 +130,19 @@ def diff_orders(
     """Commands that turn the working orders into the targets; updates the table; returns how many were written.
 
     One resting order a side. Cancels come first. A side whose order is sent but not acknowledged is held as it is
-    (its outcome is unknown). A kept order of ours that the other side's new price would cross is cancelled, and that
-    new price waits for the next decision. Every new order passes the risk gate (``mm.strategy.risk.gate``), with
+    (its outcome is unknown), and a new price that would cross it waits for the next decision. A live order of ours that
+    the other side's new price would cross is cancelled first. Every new order passes the risk gate (``mm.strategy.risk.gate``), with
     orders being cancelled counted as open.
     """
     n = 0
     kept_bid = -1
     kept_ask = -1
-    held_bid = False
-    held_ask = False
     for k in range(orders.shape[0]):
         o = orders[k]
         if o.state == SENT:
             if o.side == BUY_SIDE:
-                held_bid = True
                 kept_bid = max(kept_bid, o.tick) if kept_bid >= 0 else o.tick
             else:
-                held_ask = True
                 kept_ask = min(kept_ask, o.tick) if kept_ask >= 0 else o.tick
     for k in range(orders.shape[0]):
         o = orders[k]
@@ -154,8 +150,7 @@ def diff_orders(
             continue
         if o.side == BUY_SIDE:
             if (
-                not held_bid
-                and kept_bid < 0
+                kept_bid < 0
                 and _keeps(o, p, t.bid_tick, t.bid_lots, now_ns)
                 and not (t.ask_lots > 0 and o.tick >= t.ask_tick)
             ):
@@ -163,8 +158,7 @@ def diff_orders(
             else:
                 n = _cancel(cmds, n, instrument, o)
         elif (
-            not held_ask
-            and kept_ask < 0
+            kept_ask < 0
             and _keeps(o, p, t.ask_tick, t.ask_lots, now_ns)
             and not (t.bid_lots > 0 and o.tick <= t.bid_tick)
         ):

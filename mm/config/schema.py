@@ -175,9 +175,9 @@ class DataConfig(Section):
 
 
 class QueueConfig(Section):
-    """Queue-position model (FORMULAS section 4)."""
+    """Queue-position model (FORMULAS section 4); ``touch`` and ``trade_through`` are the two ends of the ladder."""
 
-    model: Literal["risk_averse", "power", "power2", "power3", "log", "log2"] = "power"
+    model: Literal["risk_averse", "power", "power2", "power3", "log", "log2", "touch", "trade_through"] = "power"
     n: Annotated[float, Field(gt=0)] = 2.0
 
 
@@ -188,6 +188,7 @@ class SimConfig(Section):
     response_latency: Seconds = 0.010  # its answer back to us
     feed_latency: Literal["data"] | Seconds = "data"
     queue: QueueConfig = QueueConfig()
+    partial_fills: bool = True  # false: an order whose turn has come fills wholly, whatever the trade's size
     decide_every: Literal["message"] | Seconds = 0.1
     maker_fee: Fee | None = None  # default: the instrument's
     taker_fee: Fee | None = None

@@ -32,7 +32,7 @@ from mm.core.types import (
     Rec,
 )  # fmt: skip
 from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
-from mm.sim.queue import executed_lots, on_level_change
+from mm.sim.queue import executed_lots, lots_ahead, on_level_change
 from mm.sim.state import FLIGHT_ROWS, REPORT_ROWS
 from mm.sim.tables import Messages, Venue
 
@@ -130,7 +130,7 @@ def _trade(v: Venue, side: int, i: int, lots: int, ts_ns: int, mid: float) -> No
         done = executed_lots(o.front, o.leaves)
         if done > 0:
             o.front = 0.0
-            _fill(v, k, side, done, ts_ns, mid)
+            _fill(v, k, side, done if v.sets[k].partial else o.leaves, ts_ns, mid)
 
 
 @inline_kernel
@@ -148,7 +148,8 @@ def _take_command(v: Venue, k: int, c: Rec) -> None:
         o.id = c.id
         o.index = c.index
         o.leaves = c.lots
-        o.front = float(v.bids[c.index] if c.side > 0 else v.asks[c.index])
+        level = float(v.bids[c.index] if c.side > 0 else v.asks[c.index])
+        o.front = lots_ahead(v.sets[k].queue_model, level)
         o.traded = 0.0
         if c.side > 0:
             v.bid_sets[c.index] |= 1 << k

@@ -22,6 +22,8 @@ POWER2: Final = 2
 POWER3: Final = 3
 LOG: Final = 4
 LOG2: Final = 5
+TOUCH: Final = 6  # optimistic: nobody is ever ahead, a trade at our price fills us
+TRADE_THROUGH: Final = 7  # pessimistic: only a trade beyond our price, or a touch that reaches it, fills us
 MODELS: Final = {
     "risk_averse": RISK_AVERSE,
     "power": POWER,
@@ -29,18 +31,31 @@ MODELS: Final = {
     "power3": POWER3,
     "log": LOG,
     "log2": LOG2,
+    "touch": TOUCH,
+    "trade_through": TRADE_THROUGH,
 }
+
+
+@hot_kernel
+def _power(x: float, n: float) -> float:
+    """x**n, without the library call for the exponents that people use."""
+    if n == 2.0:
+        return x * x
+    if n == 1.0:
+        return x
+    return float(x**n)
 
 
 @hot_kernel
 def probability_behind(model: int, n: float, front: float, back: float) -> float:
     """Probability that a cancel came from behind us; nan when the level is empty on both sides."""
     if model == POWER:
-        return float(back**n / (back**n + front**n))
+        b = _power(back, n)
+        return b / (b + _power(front, n))
     if model == POWER2:
-        return float(back**n / (back + front) ** n)
+        return _power(back, n) / _power(back + front, n)
     if model == POWER3:
-        return float(1.0 - (front / (front + back)) ** n)
+        return 1.0 - _power(front / (front + back), n)
     if model == LOG:
         return math.log1p(back) / (math.log1p(back) + math.log1p(front))
     return math.log1p(back) / math.log1p(back + front)
@@ -49,6 +64,8 @@ def probability_behind(model: int, n: float, front: float, back: float) -> float
 @hot_kernel
 def on_level_change(model: int, n: float, front: float, traded: float, prev: float, new: float) -> float:
     """Quantity ahead after a level went from ``prev`` to ``new``; what was ``traded`` meanwhile is not a cancel."""
+    if model >= TOUCH:
+        return front
     if model == RISK_AVERSE:
         return min(front, new)
     change = prev - new - traded
@@ -65,6 +82,16 @@ def on_level_change(model: int, n: float, front: float, traded: float, prev: flo
         p = 1.0
     ahead = front - (1.0 - p) * change + min(back - p * change, 0.0)
     return min(ahead, new)
+
+
+@hot_kernel
+def lots_ahead(model: int, level: float) -> float:
+    """Quantity ahead of an order that arrives at a level: all of it, none (touch) or more than ever trades."""
+    if model == TOUCH:
+        return 0.0
+    if model == TRADE_THROUGH:
+        return math.inf
+    return level
 
 
 @hot_kernel

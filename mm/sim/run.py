@@ -137,6 +137,7 @@ def _venue(configs: Sequence[RunConfig], tape: Tape) -> Venue:
         z.response_ns = round(cfg.sim.response_latency * 1e9)
         z.queue_model = QUEUE_MODELS[cfg.sim.queue.model]
         z.queue_n = cfg.sim.queue.n
+        z.partial = cfg.sim.partial_fills
     cursor = records(1, EXCHANGE)
     cursor[0] = (-1, n_levels, n_levels, -1, n_levels, -1, n_levels, -1, 0, 0)
     return Venue(

@@ -54,6 +54,7 @@ SET = np.dtype(
         ("response_ns", "i8"),
         ("queue_model", "i8"),
         ("queue_n", "f8"),
+        ("partial", "i8"),  # 0: an order whose turn has come fills wholly, whatever the trade's size
         # messages in flight: rows of this strategy's part of the tables; both start again at 0 when they run empty
         ("flight_head", "i8"),
         ("flight_tail", "i8"),

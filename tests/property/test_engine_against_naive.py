@@ -78,23 +78,25 @@ def test_every_fill_is_the_same(tape, model):
 
 
 @settings(
-    max_examples=12,
+    max_examples=16,
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
 )
 @given(
-    queue=st.sampled_from(["risk_averse", "power", "power2", "power3", "log", "log2"]),
+    queue=st.sampled_from(["risk_averse", "power", "power2", "power3", "log", "log2", "touch", "trade_through"]),
     n=st.sampled_from([1.0, 2.0, 3.0]),
+    partial=st.booleans(),
     kappa=st.sampled_from(["0.8/bp", "4/bp", "30/bp"]),
     latency_ms=st.integers(0, 40),
     size=st.sampled_from(["100 usd", "1000 usd", "20000 usd"]),
     every=st.sampled_from(["message", "100ms", "1s"]),
     sigma=st.sampled_from(["3%/day", {"halflife": "5s", "sample": "100ms"}]),
 )
-def test_any_settings_agree(queue, n, kappa, latency_ms, size, every, sigma):
+def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, sigma):
     cfg = config(
         sim__queue={"model": queue, "n": n},
+        sim__partial_fills=partial,
         sim__order_latency=f"{latency_ms}ms",
         sim__response_latency=f"{latency_ms}ms",
         sim__decide_every=every,
@@ -166,3 +168,12 @@ def test_no_result_depends_on_the_company_or_on_threads(tape):
     assert [r.result_hash for r in simulate_many(configs, tape, threads=2)] == alone
     crowd = [configs[k % len(configs)] for k in range(70)]
     assert [r.result_hash for r in simulate_many(crowd, tape)] == [alone[k % len(configs)] for k in range(70)]
+
+
+def test_the_fill_ladder_is_ordered(tape):
+    """The optimistic end fills more than the queue model, the pessimistic end less."""
+    fills = [
+        simulate(config(sim__queue={"model": m}), tape).metrics["fills"] for m in ("touch", "power", "trade_through")
+    ]
+    assert fills[0] >= fills[1] >= fills[2] > 0
+    assert fills[0] > fills[2]

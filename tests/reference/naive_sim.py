@@ -50,6 +50,7 @@ class Order:
 class NaiveExchange:
     model: str
     n: float
+    partial: bool
     bids: dict[int, int] = field(default_factory=dict)
     asks: dict[int, int] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
@@ -80,7 +81,12 @@ class NaiveExchange:
             case "log2":
                 return _log(1 + b) / _log(1 + b + f)
 
+    def _ahead(self, level):
+        return {"touch": 0.0, "trade_through": math.inf}.get(self.model, float(level))
+
     def _requeue(self, order, prev, new):
+        if self.model in ("touch", "trade_through"):
+            return
         if self.model == "risk_averse":
             order.front = min(order.front, new)
             return
@@ -111,6 +117,8 @@ class NaiveExchange:
                     o.traded += lots
                     if o.front < 0:
                         done = min(math.floor(0.5 - o.front), o.leaves)
+                        if done > 0 and not self.partial:
+                            done = o.leaves
                         if done > 0:
                             o.front = 0.0
                             self._fill(o, done, ts, out)
@@ -145,7 +153,9 @@ class NaiveExchange:
                 out.append((ts, REJECT, c.id, c.side, c.tick, c.lots))
                 return
             book = self.bids if c.side > 0 else self.asks
-            self.orders.append(Order(int(c.id), int(c.side), int(c.tick), int(c.lots), float(book.get(int(c.tick), 0))))
+            self.orders.append(
+                Order(int(c.id), int(c.side), int(c.tick), int(c.lots), self._ahead(book.get(int(c.tick), 0)))
+            )
             out.append((ts, ACK, c.id, c.side, c.tick, c.lots))
             return
         for o in self.orders:
@@ -159,7 +169,7 @@ class NaiveExchange:
 def run(cfg, tape, times):
     """(fills, quotes): every fill, and after every decision the working orders as (side, tick, lots, state)."""
     quoter = Quoter(cfg, [tape.instrument], own_in_feed=False)
-    exchange = NaiveExchange(cfg.sim.queue.model, cfg.sim.queue.n)
+    exchange = NaiveExchange(cfg.sim.queue.model, cfg.sim.queue.n, cfg.sim.partial_fills)
     order_ns, response_ns = round(cfg.sim.order_latency * 1e9), round(cfg.sim.response_latency * 1e9)
     events = Store.open(tape.path).events()
     events["ts_exch_ns"] = np.maximum.accumulate(events["ts_exch_ns"])

@@ -96,8 +96,11 @@ class Instrument:
 
 
 def _exact(value: str | Decimal, step: Decimal, what: str) -> int:
-    quotient = Decimal(value) / step
-    whole = quotient.to_integral_value()
-    if whole != quotient:
-        raise ValueError(f"{what} {value} is not a multiple of {step}")
-    return int(whole)
+    try:
+        quotient = Decimal(value) / step
+        whole = quotient.to_integral_value()
+        if whole == quotient:
+            return int(whole)
+    except ArithmeticError as exc:
+        raise ValueError(f"{what} {value!r} is not a number") from exc
+    raise ValueError(f"{what} {value} is not a multiple of {step}")

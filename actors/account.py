@@ -44,7 +44,7 @@ class Account:
         self._asked_ns = self._snapshot_ns = 0
         self._log = logging.getLogger(f"{spec.desk}.{spec.venue_config.name}")
 
-    # --- state -----------------------------------------------------------------------------------------------------------
+    # --- state -------------------------------------------------------------------------------------------------------
     def books_ready(self) -> bool:
         """Every book is whole and has had a valid touch."""
         return all(self._seeded) and all(self.q.records_of(i) is not None for i in range(self.n))
@@ -62,7 +62,7 @@ class Account:
             self._asked_ns = now_ns
             self._executor.send(HELLO, a=self._me)
 
-    # --- messages --------------------------------------------------------------------------------------------------------
+    # --- messages ----------------------------------------------------------------------------------------------------
     def take(self, batch: list[Message]) -> int:
         """Apply messages in order; returns when the oldest frame among them was read (monotonic), 0 without one."""
         oldest = frames = 0

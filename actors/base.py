@@ -38,6 +38,8 @@ class DeskSpec:
     log_dir: str
     home: str
     config: dict[str, Any]  # RunConfig as plain data
+    cli_pid: int = 0  # of the command line that started it; when it is gone, the desk cleans up behind itself
+    tokens: dict[str, str] = field(default_factory=dict)  # venue -> credential, for exchanges that are not embedded
     venue: int = 0  # index into live.venues
     prefix: str = ""  # of client order ids
     options: dict[str, Any] = field(default_factory=dict)  # the venue's: address, credentials
@@ -92,7 +94,7 @@ class LoopActor:
         """Short name in logs and memory tables."""
         return f"{self.spec.venue_config.name}.{self.role}"
 
-    # --- called by Ray -------------------------------------------------------------------------------------------------
+    # --- called by Ray -----------------------------------------------------------------------------------------------
     def status(self) -> dict[str, Any]:
         """A snapshot; cheap, from any thread."""
         out = {
@@ -112,7 +114,7 @@ class LoopActor:
         self._thread.join(timeout=20.0)
         return self.status()
 
-    # --- for subclasses --------------------------------------------------------------------------------------------------
+    # --- for subclasses ----------------------------------------------------------------------------------------------
     async def main(self) -> None:
         raise NotImplementedError
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from actors import ray_head, remote
 from actors.base import DeskSpec, rss_mb
-from actors.home import Latch, clear_latch, home, latches, read_json, read_latch
+from actors.exchanges import token_variable
+from actors.home import Latch, clear_latch, home, latches, read_json, read_latch, write_json
 from actors.logs import log_to_files
 from actors.run_dir import new_run_id
 from mm.config.load import load_config
@@ -46,7 +47,8 @@ def live(
         RiskHalt: a latch of an earlier run still holds.
         RaymakerError: the desk could not start (``VenueUnreachable``, ``ConfigError`` included).
     """
-    desk = Desk.from_config(config, config_path)
+    desk = Desk(config)
+    desk.source = str(config_path or "")
     desk.start(duration_s)
     return desk.follow(on_status)
 
@@ -92,40 +94,27 @@ def halt(run_id: str | None = None, reason: str = "operator") -> dict[str, Any]:
 
 
 def rearm(run_id: str | None = None, *, force: bool = False) -> dict[str, Any]:
-    """Lift halts of running desks and latches that earlier runs left. A daily loss stays until 00:00 UTC unless forced."""
+    """Lift halts of running desks and latches of earlier runs. A daily loss stays until 00:00 UTC unless forced."""
     out: dict[str, Any] = {}
     with _joined() as connection:
         if connection is not None:
             for _, handle, state in _choose(run_id, none_is_fine=True):
                 out[state["run_id"]] = remote.ask(handle, "rearm", force, timeout_s=15.0)
-    left = []
-    for latch in latches():
-        if run_id is None or latch.run_id == run_id:
-            if not clear_latch(latch, force=force):
-                left.append(_latch_row(latch))
+    held = [latch for latch in latches() if run_id in (None, latch.run_id)]
+    left = [_latch_row(latch) for latch in held if not clear_latch(latch, force=force)]
     return _checked(out) | {"still_latched": left}
 
 
 class Desk:
     """One desk as a Python object: ``Desk("configs/live.yaml").run(duration="60s")``."""
 
-    def __init__(self, config: str | Path, overrides: list[str] | None = None) -> None:
-        self.config = load_config(config, overrides)
-        self.config_path: str | Path | None = config
+    def __init__(self, config: str | Path | RunConfig, overrides: list[str] | None = None) -> None:
+        self.config = config if isinstance(config, RunConfig) else load_config(config, overrides)
+        self.source = "" if isinstance(config, RunConfig) else str(config)  # where the config came from
         self.run_id = ""
         self.run_dir = Path()
         self._handle: Any = None
         self._connection: ray_head.RayConnection | None = None
-        self._last: dict[str, Any] = {}
-
-    @classmethod
-    def from_config(cls, config: RunConfig, config_path: str | Path | None = None) -> Desk:
-        """A desk from a config that is loaded already."""
-        desk = cls.__new__(cls)
-        desk.config, desk.config_path = config, config_path
-        desk.run_id, desk.run_dir = "", Path()
-        desk._handle, desk._connection, desk._last = None, None, {}
-        return desk
 
     def run(self, duration: str | float | None = None, on_status: OnStatus | None = None) -> dict[str, Any]:
         """Start, wait for the end, return the summary."""
@@ -150,14 +139,13 @@ class Desk:
         try:
             remote.connect(self._connection.address)
             name = f"{remote.PREFIX}{cfg.name}{_ROLE}"
-            if remote.find(name) is not None:
-                raise RaymakerError(f"a desk named {cfg.name!r} runs already: stop it, or give this one another name")
-            _sweep(cfg.name)
+            _make_room(name)
             spec = DeskSpec(
                 run_id=self.run_id, desk=cfg.name, run_dir=str(self.run_dir), log_dir=str(log_dir), home=str(home()),
-                config=cfg.model_dump(mode="json"), prefix=os.urandom(4).hex(),
+                config=cfg.model_dump(mode="json"), prefix=os.urandom(4).hex(), cli_pid=os.getpid(),
+                tokens=_tokens(cfg),
             )  # fmt: skip
-            (self.run_dir / "config.json").write_text(cfg.model_dump_json(indent=1), encoding="utf-8")
+            write_json(self.run_dir / "config.json", {"source": self.source, "config": spec.config})
             seconds = cfg.live.duration if duration_s is None else duration_s
             self._handle = remote.spawn(name, _SUPERVISOR, spec, seconds, concurrency=8)
         except BaseException:
@@ -182,7 +170,6 @@ class Desk:
                         break
                 else:
                     silent_since = time.monotonic()
-                    self._last = state
                     if on_status is not None:
                         on_status(state)
                 answer = remote.ask(self._handle, "wait", _POLL_S, timeout_s=_POLL_S + 5.0)
@@ -246,7 +233,15 @@ def end_ray_if_idle(connection: ray_head.RayConnection) -> bool:
     return False
 
 
-# --- helpers -------------------------------------------------------------------------------------------------------------
+def _make_room(name: str) -> None:
+    """One desk of a name at a time; actors that a crash left behind are ended first."""
+    desk = name.split("/")[1]
+    if remote.find(name) is not None:
+        raise RaymakerError(f"a desk named {desk!r} runs already: stop it, or give this one another name")
+    _sweep(desk)
+
+
+# --- helpers ---------------------------------------------------------------------------------------------------------
 @contextlib.contextmanager
 def _joined() -> Iterator[ray_head.RayConnection | None]:
     """Join the Ray that runs; None when there is none."""
@@ -260,6 +255,12 @@ def _joined() -> Iterator[ray_head.RayConnection | None]:
         yield connection
     finally:
         remote.disconnect()
+
+
+def _tokens(cfg: RunConfig) -> dict[str, str]:
+    """Credentials from the environment, for the executor (and the run's private state file, until it ends)."""
+    names = {v.name: token_variable(v.name) for v in cfg.live.venues if v.address}
+    return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
 
 
 def _supervisors() -> list[str]:
@@ -330,7 +331,13 @@ def _checked(answers: dict[str, Any]) -> dict[str, Any]:
 
 
 def _latch_row(latch: Latch) -> dict[str, Any]:
-    return {"desk": latch.desk, "venue": latch.venue, "reason": latch.reason, "ts_ns": latch.ts_ns, "run_id": latch.run_id}
+    return {
+        "desk": latch.desk,
+        "venue": latch.venue,
+        "reason": latch.reason,
+        "ts_ns": latch.ts_ns,
+        "run_id": latch.run_id,
+    }
 
 
 def _latched_text(latch: Latch) -> str:
@@ -347,7 +354,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
         yield asked
         return
 
-    def note(number: int, _frame: object) -> None:
+    def note(_number: int, _frame: object) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()

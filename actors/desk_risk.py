@@ -10,8 +10,8 @@ import zmq
 
 from actors.base import LoopActor
 from actors.home import read_json, write_json
-from actors.transport import HALT, Curve, Inbox, Outbox
 from actors.transport import EXPOSURE as EXPOSURE_MESSAGE
+from actors.transport import HALT, Curve, Inbox, Outbox
 from actors.wire import EXPOSURE
 
 _SAVE_NS: Final = 1_000_000_000

@@ -35,8 +35,7 @@ def exchange_spec(venue: VenueConfig, token: str) -> ExchangeSpec:
             path = Path(ex.flow).absolute()
             instrument = replace(Store.open(path).instrument, symbol=symbol)
             flow = BackgroundSpec(kind="store", path=str(path), seed=ex.flow_seed, speed=ex.speed)
-        fees = {"maker_fee": ex.maker_fee, "taker_fee": ex.taker_fee}
-        instruments.append(replace(instrument, venue=venue.name, **fees))
+        instruments.append(replace(instrument, venue=venue.name, maker_fee=ex.maker_fee, taker_fee=ex.taker_fee))
         background[symbol] = flow
     account = AccountSpec(
         name=ACCOUNT, token=token, balance=format(ex.balance_usd, "f"), maker_fee=str(ex.maker_fee),
@@ -56,15 +55,19 @@ def start(venue: VenueConfig, log_path: Path, watch_pid: int) -> tuple[ExchangeH
     return handle, {"host": "127.0.0.1", "port": handle.port, "token": token}
 
 
-def external_options(venue: VenueConfig) -> dict[str, Any]:
-    """Options for a local exchange that runs already (``address: host:port``)."""
+def token_variable(venue: str) -> str:
+    """The environment variable with the credential of an exchange that runs already."""
+    return f"RAYMAKER_{venue.upper().replace('-', '_')}_TOKEN"
+
+
+def external_options(venue: VenueConfig, tokens: dict[str, str]) -> dict[str, Any]:
+    """Options for a local exchange that runs already (``address: host:port``); raises ``ConfigError``."""
     host, _, port = (venue.address or "").rpartition(":")
     if not host or not port.isdigit():
         raise ConfigError(f"live.venues: {venue.name}: address must be host:port, got {venue.address!r}")
-    return {"host": host, "port": int(port), "token": ACCOUNT_TOKEN_OF_ADDRESS}
-
-
-ACCOUNT_TOKEN_OF_ADDRESS = "local-desk-token"  # noqa: S105  of exchanges that a person starts to play with
+    if venue.name not in tokens:
+        raise ConfigError(f"live.venues: {venue.name}: set {token_variable(venue.name)} to the account's token")
+    return {"host": host, "port": int(port), "token": tokens[venue.name]}
 
 
 def ask_instruments(venue: VenueConfig, options: dict[str, Any]) -> list[dict[str, str]]:
@@ -82,5 +85,3 @@ def ask_instruments(venue: VenueConfig, options: dict[str, Any]) -> list[dict[st
         if symbol not in known:
             raise ConfigError(f"venue {venue.name} has no instrument {symbol!r}; it has {', '.join(sorted(known))}")
     return [known[symbol].to_dict() for symbol in venue.instruments]
-
-

@@ -19,12 +19,13 @@ import numpy as np
 import zmq
 
 from actors.base import LoopActor
-from actors.executor_book import Book, Command
+from actors.executor_book import Book
 from actors.home import Latch, clear_latch, read_latch, write_latch
 from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, SYNC, Curve, Inbox, Message, Outbox
 from actors.wire import pack_execs
 from mm.core.types import PLACE, REJECT
 from mm.errors import RaymakerError, VenueUnreachable
+from mm.strategy.executor_core import Command
 from mm.strategy.orders import client_order_id
 from mm.venues.base import OpenOrder
 from mm.venues.registry import get_venue
@@ -47,7 +48,7 @@ class ExecutorActor(LoopActor):
     last_error = pull_reason = ""
     _quoter_waits = False
 
-    # --- life ----------------------------------------------------------------------------------------------------------
+    # --- life --------------------------------------------------------------------------------------------------------
     async def main(self) -> None:
         from actors.warm import warm_kernels
         from mm.strategy.risk import HALT_REASONS
@@ -125,7 +126,7 @@ class ExecutorActor(LoopActor):
         self.log.error("the venue did not say what is left open: %s", error)
         return {"error": error}
 
-    # --- connection ----------------------------------------------------------------------------------------------------
+    # --- connection --------------------------------------------------------------------------------------------------
     async def _sessions(self) -> None:
         wait_s = 0.1
         begun = time.monotonic()
@@ -181,7 +182,7 @@ class ExecutorActor(LoopActor):
             await asyncio.sleep(0.1 if attempt else 0.01)
         return left
 
-    # --- commands --------------------------------------------------------------------------------------------------------
+    # --- commands ----------------------------------------------------------------------------------------------------
     async def _serve(self) -> None:
         while True:
             await self._inbox.wait(1.0)
@@ -252,7 +253,7 @@ class ExecutorActor(LoopActor):
             return 0
         return 1
 
-    # --- reports ---------------------------------------------------------------------------------------------------------
+    # --- reports -----------------------------------------------------------------------------------------------------
     def _on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
         decoded = self._codec.decode_private(raw, ts_recv_ns)
         if decoded.error:
@@ -278,7 +279,7 @@ class ExecutorActor(LoopActor):
         for receiver in receivers:
             self._out[receiver].send(SYNC, self.core.sync(), b=self.core.epoch, t_wall_ns=time.time_ns())
 
-    # --- watching --------------------------------------------------------------------------------------------------------
+    # --- watching ----------------------------------------------------------------------------------------------------
     async def _watch(self) -> None:
         turn = 0
         while True:
@@ -326,15 +327,13 @@ class ExecutorActor(LoopActor):
         if self.book.positions_differ(positions):
             self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
 
-    # --- halt ------------------------------------------------------------------------------------------------------------
+    # --- halt --------------------------------------------------------------------------------------------------------
     def _latch(self, code: int, note: str) -> None:
         if not self.core.halt(code):
             return
         reason = self._halt_reasons[code]
         self.log.error("halted: %s (%s)", reason, note)
-        write_latch(
-            Latch(self.spec.desk, self.spec.venue_config.name, reason, time.time_ns(), self.spec.run_id, note)
-        )
+        write_latch(Latch(self.spec.desk, self.spec.venue_config.name, reason, time.time_ns(), self.spec.run_id, note))
         self.book.note({"t": "halt", "reason": reason, "note": note})
         for out in self._out.values():
             out.send(HALT, a=code, t_wall_ns=time.time_ns())
@@ -355,7 +354,7 @@ class ExecutorActor(LoopActor):
             out.send(HALT, a=0, t_wall_ns=time.time_ns())
         return True
 
-    # --- called by Ray -----------------------------------------------------------------------------------------------------
+    # --- called by Ray -----------------------------------------------------------------------------------------------
     def halt(self, note: str) -> int:
         """Latch and cancel everything; returns how many orders the venue still shows."""
         return int(self.in_loop(self._halt_now(note), 15.0))

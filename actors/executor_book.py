@@ -39,12 +39,10 @@ class Book:
         self._journal = Journal(path)
         if not self.run_started_ns:
             self.run_started_ns = time.time_ns()
-            self.note(
-                {"t": "begin", "ts": self.run_started_ns, "run": spec.run_id, "instruments": spec.instruments}
-            )
+            self.note({"t": "begin", "ts": self.run_started_ns, "run": spec.run_id, "instruments": spec.instruments})
         self.core.epoch = time.time_ns() // 1_000_000 & 0xFFFF
 
-    # --- journal ---------------------------------------------------------------------------------------------------------
+    # --- journal -----------------------------------------------------------------------------------------------------
     def note(self, record: dict[str, Any]) -> None:
         """One record, stamped."""
         self._journal.append({"ts": time.time_ns()} | record)
@@ -93,7 +91,7 @@ class Book:
             e[0] = (*row, record["side"], FILL, record["maker"])
             self.core.execution(e[0], Decimal(record["fee"]), record["trade"])
 
-    # --- reports ---------------------------------------------------------------------------------------------------------
+    # --- reports -----------------------------------------------------------------------------------------------------
     def execution(self, e: Any, detail: ExecDetail) -> bool:
         """Book and write one report; False for a fill that was booked before."""
         trade = f"{int(e.instrument)}:{detail.trade_id}:{detail.client_order_id}"
@@ -133,7 +131,9 @@ class Book:
         theirs = {self._index[p.symbol]: self.instruments[self._index[p.symbol]].lots(p.size) for p in positions}
         return all(ours[i] == lots for i, lots in theirs.items())
 
-    def reconcile(self, open_orders: Sequence[OpenOrder], asked_ns: int) -> tuple[list[OrderKey], list[tuple[int, str]]]:
+    def reconcile(
+        self, open_orders: Sequence[OpenOrder], asked_ns: int
+    ) -> tuple[list[OrderKey], list[tuple[int, str]]]:
         """(our orders that are gone, open orders that we do not know as (instrument, client order id))."""
         on_venue: dict[OrderKey, str] = {}
         foreign: list[tuple[int, str]] = []

@@ -23,7 +23,7 @@ _GIVE_UP_S: Final = 20.0  # never connected for so long: the run fails
 
 
 class FeedActor(LoopActor):
-    """One public connection. After a gap or a lost connection the receivers are told at once that the books are void."""
+    """One public connection. After a gap or a loss the receivers are told at once that the books are void."""
 
     role: ClassVar[str] = "feed"
 
@@ -57,12 +57,13 @@ class FeedActor(LoopActor):
             self._risk.close()
             context.term()
 
-    # --- connection ----------------------------------------------------------------------------------------------------
+    # --- connection --------------------------------------------------------------------------------------------------
     async def _stay_connected(self, side: list[asyncio.Task[None]]) -> None:
         wait_s = _FIRST_WAIT_S
         begun = time.monotonic()
-        while not self.stopping:
+        while not self._over():
             self._codec.reset()
+            known = self.frames
             connection = asyncio.create_task(self._client.run(self._on_frame))
             self._connection = connection
             done, _ = await asyncio.wait([connection, *side], return_when=asyncio.FIRST_COMPLETED)
@@ -75,24 +76,27 @@ class FeedActor(LoopActor):
                     connection.result()
                 except VenueUnreachable as exc:
                     reason = str(exc)
-            if self.stopping:
+            if self._over():
                 return
             self._tell(void=True)
-            if self.frames:
-                wait_s = _FIRST_WAIT_S if time.monotonic() - begun > _LONGEST_WAIT_S else wait_s
-            elif time.monotonic() - begun > _GIVE_UP_S:
+            if self.frames > known:
+                wait_s = _FIRST_WAIT_S
+            elif not self.frames and time.monotonic() - begun > _GIVE_UP_S:
                 raise VenueUnreachable(reason or "the market data connection ends at once")
             self.reconnects += 1
             self.log.warning("connection lost (%s); again in %.1f s", reason or "closed", wait_s)
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
 
+    def _over(self) -> bool:
+        return self.stopping
+
     def wake(self) -> None:
         loop, connection = self.loop, getattr(self, "_connection", None)
         if loop is not None and connection is not None:
             loop.call_soon_threadsafe(connection.cancel)
 
-    # --- frames --------------------------------------------------------------------------------------------------------
+    # --- frames ------------------------------------------------------------------------------------------------------
     frames = 0
     events = 0
     gaps = 0

@@ -35,10 +35,11 @@ def scratch() -> Path:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file by a new one at once; readers see the old or the new, never a part."""
+    """Replace a file by a new one at once, readable by its owner only; readers see the old or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(value, indent=1, default=str), encoding="utf-8")
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, default=str)
     part.replace(path)
 
 
@@ -51,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-# --- latches -----------------------------------------------------------------------------------------------------------
+# --- latches ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Latch:
     """A halt that outlives processes: of one account (``venue``), until it clears."""
@@ -73,6 +74,7 @@ def _latch_path(desk: str, venue: str, root: Path | None) -> Path:
 
 
 def write_latch(latch: Latch, root: Path | None = None) -> None:
+    """Latch an account."""
     write_json(_latch_path(latch.desk, latch.venue, root), asdict(latch))
 
 

@@ -49,9 +49,9 @@ class RayHead:
         found = []
         for process in psutil.process_iter():
             try:
-                if os.getsid(process.pid) == self.session and process.create_time() >= self.started - 5.0:
-                    if process.status() != psutil.STATUS_ZOMBIE:
-                        found.append(process)
+                ours = os.getsid(process.pid) == self.session and process.create_time() >= self.started - 5.0
+                if ours and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
             except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
                 continue
         return found
@@ -240,5 +240,3 @@ def memory_mb(head: RayHead) -> dict[str, float]:
         with contextlib.suppress(psutil.Error):
             out[process.name()] = out.get(process.name(), 0.0) + round(process.memory_info().rss / 1e6, 1)
     return out
-
-

@@ -74,11 +74,12 @@ def spawn(name: str, cls: str, *args: Any, concurrency: int = 4) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {
+    options: dict[str, Any] = {
         "name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": _CPU, "max_restarts": -1,
         "max_task_retries": 0, "max_concurrency": concurrency, "scheduling_strategy": here,
     }  # fmt: skip
-    return ray.remote(**options)(Host).remote(cls, *args)
+    decorate: Any = ray.remote(**options)
+    return decorate(Host).remote(cls, *args)
 
 
 def find(name: str) -> Any | None:

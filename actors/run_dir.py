@@ -138,7 +138,7 @@ def write_tables(spec: DeskSpec, venues: list[str]) -> None:
         try:
             fills += _fill_rows(spec, venue)
         except DataError as exc:
-            log.error("fills of %s are incomplete: %s", venue, exc)
+            log.error("fills of %s are incomplete: %s", venue, exc)  # noqa: TRY400  the message says it all
         decisions = read_decisions(spec.path("decisions", f"{venue}.bin"))
         spec.path("decisions").mkdir(exist_ok=True)
         table = pa.table({name: decisions[name] for name in decisions.dtype.names or ()})

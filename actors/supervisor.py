@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,7 @@ ROLES: Final = {
     "executor": "actors.executor:ExecutorActor",
 }
 DESK_RISK: Final = "actors.desk_risk:DeskRiskActor"
+_ROOT: Final = Path(__file__).resolve().parents[1]
 _POLL_S: Final = 0.5
 _ANSWER_S: Final = 2.0
 _START_S: Final = 120.0  # with a cold kernel cache the actors compile first
@@ -83,7 +86,7 @@ class Supervisor:
         self._summary: dict[str, Any] = {}
         threading.Thread(target=self._run, name="supervisor", daemon=True).start()
 
-    # --- called by Ray -----------------------------------------------------------------------------------------------------
+    # --- called by Ray -----------------------------------------------------------------------------------------------
     def status(self) -> dict[str, Any]:
         return self._snapshot()
 
@@ -101,7 +104,7 @@ class Supervisor:
         return self._each_executor("halt", (reason,), 20.0)
 
     def rearm(self, force: bool = False) -> dict[str, Any]:
-        """Lift the latches: venue -> lifted?"""
+        """Lift the latches: venue -> whether it was lifted."""
         for member in self._members.values():
             if member.name.endswith("/risk"):
                 remote.ask(member.handle, "rearm", timeout_s=5.0)
@@ -116,7 +119,7 @@ class Supervisor:
         out = remote.gather(calls, timeout_s)
         return {name: r.error if isinstance(r, remote.Failed) else r for name, r in out.items()}
 
-    # --- life --------------------------------------------------------------------------------------------------------------
+    # --- life --------------------------------------------------------------------------------------------------------
     def _run(self) -> None:
         try:
             known = read_json(self._file)
@@ -141,6 +144,19 @@ class Supervisor:
         self.phase = "ended"
         write_json(self.spec.path("status.json"), self._snapshot())
         self._done.set()
+        self._clean_up_alone()
+
+    def _clean_up_alone(self) -> None:
+        """When the command line that would end us (and the Ray it started) is gone, another process does."""
+        if psutil.pid_exists(self.spec.cli_pid):
+            return
+        env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k.startswith("RAY_AUTH")}
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), env.get("PYTHONPATH")]))
+        code = f"from actors.desk import stop; stop({self.spec.run_id!r})"
+        subprocess.Popen(  # noqa: S603  our own interpreter and code
+            [sys.executable, "-c", code], env=env, cwd=self.spec.run_dir, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def _finish(self, end: End) -> None:
         if self._end is None:
@@ -181,21 +197,22 @@ class Supervisor:
             handle, options = exchanges.start(venue, log, os.getppid())
             self._exchanges[venue.name] = handle
         else:
-            options = exchanges.external_options(venue)
-        return replace(spec, options=options, instruments=exchanges.ask_instruments(venue, options))
+            options = exchanges.external_options(venue, spec.tokens)
+        return replace(spec, tokens={}, options=options, instruments=exchanges.ask_instruments(venue, options))
 
     def _save(self) -> None:
-        """What a restarted supervisor needs to find its desk."""
+        """What a restarted supervisor needs to find its desk; holds credentials, so it goes when the run ends."""
         write_json(
             self._file,
             {
-                "members": {k: {"name": m.name, "cls": m.cls, "spec": asdict(m.spec)} for k, m in self._members.items()},
+                "members": {
+                    k: {"name": m.name, "cls": m.cls, "spec": asdict(m.spec)} for k, m in self._members.items()
+                },
                 "exchanges": {name: asdict(h) for name, h in self._exchanges.items()},
                 "running_since": self._running_since,
                 "pid": os.getpid(),
             },
         )
-        self._file.chmod(0o600)  # it holds the account tokens of the embedded exchanges
 
     def _rejoin(self, known: dict[str, Any]) -> None:
         self.log.warning("restarted: going on with run %s", self.spec.run_id)
@@ -206,7 +223,7 @@ class Supervisor:
             handle = remote.find(m["name"]) or remote.spawn(m["name"], m["cls"], spec)
             self._members[key] = _Member(m["name"], m["cls"], spec, handle)
 
-    # --- watching ----------------------------------------------------------------------------------------------------------
+    # --- watching ----------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
         metrics = MetricsLog(self.spec.path("metrics.jsonl"))
         deadline = time.monotonic() + _START_S
@@ -313,7 +330,7 @@ class Supervisor:
                     continue
         return out
 
-    # --- the end -----------------------------------------------------------------------------------------------------------
+    # --- the end -----------------------------------------------------------------------------------------------------
     def _shut_down(self) -> None:
         self.phase = "stopping"
         end = self._end or End("stopped")

@@ -73,7 +73,8 @@ def encode(kind: int, payload: bytes, a: int, b: int, seq: int, t_mono_ns: int, 
 
 def decode(raw: bytes) -> Message:
     """A message from its bytes; raises ``struct.error`` when they are too few."""
-    return Message(*HEADER.unpack_from(raw), raw[HEADER.size :])
+    kind, a, b, seq, t_mono_ns, t_wall_ns = HEADER.unpack_from(raw)
+    return Message(kind, a, b, seq, t_mono_ns, t_wall_ns, raw[HEADER.size :])
 
 
 class Inbox:

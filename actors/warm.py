@@ -22,7 +22,9 @@ _SOME_INSTRUMENT: Final = Instrument("WARM-UP", "none", "linear", Decimal("0.1")
 def warm_kernels() -> None:
     """Run every kernel of the live path once on invented data; seconds with a cold cache, else a moment."""
     q = Quoter(RunConfig(), [_SOME_INSTRUMENT])
-    book = [(1, 1, 50, 599_990 + k, 0, BID, 0) for k in range(5)] + [(1, 1, 50, 600_010 + k, 0, ASK, 0) for k in range(5)]
+    book = [(1, 1, 50, 599_990 + k, 0, BID, 0) for k in range(5)] + [
+        (1, 1, 50, 600_010 + k, 0, ASK, 0) for k in range(5)
+    ]
     events = np.array(book, EVENT)
     events["flags"][-1] = LAST
     for ts in (10**18, 10**18 + 10**9):

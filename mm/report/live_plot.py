@@ -47,7 +47,7 @@ def draw_live(
         money.axhline(0.0, color="grey", lw=0.5)
         inventory.step(when, _floats(rows, "position"), where="post", color="tab:purple", lw=1.1)
         inventory.axhline(0.0, color="grey", lw=0.5)
-        inventory.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))
+        inventory.xaxis.set_major_formatter(DateFormatter("%H:%M:%S"))  # type: ignore[no-untyped-call]
         inventory.tick_params(axis="x", labelrotation=30, labelsize=8)
         price.ticklabel_format(axis="y", useOffset=False)
         if rows:

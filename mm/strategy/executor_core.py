@@ -16,7 +16,19 @@ import numpy as np
 from mm.core.instrument import Instrument
 from mm.core.jit import kernel
 from mm.core.types import (
-    CANCELING, COMMAND, EXEC, FILL, FREE, LIVE, ORDER, ORDER_SLOTS, REJECT, SENT, Rec, RecArray, records,
+    CANCELING,
+    COMMAND,
+    EXEC,
+    FILL,
+    FREE,
+    LIVE,
+    ORDER,
+    ORDER_SLOTS,
+    REJECT,
+    SENT,
+    Rec,
+    RecArray,
+    records,
 )  # fmt: skip
 from mm.strategy.orders import add, find
 from mm.strategy.quoter import apply_exec, fee_units

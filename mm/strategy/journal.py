@@ -3,7 +3,8 @@
 One record per line: eight hex digits of CRC-32, a space, a JSON object. Policy: every record is handed to the operating
 system before ``append`` returns (one ``write`` on an ``O_APPEND`` descriptor, no buffer of ours), so it survives
 ``kill -9`` of the process; ``sync`` (fsync) is the caller's, about once a second, so a power cut can lose the last
-second, which the venue's own history gives back. A torn last line is the mark of a crash and is dropped when read.
+second, which the venue's own history gives back. A last line without its end is the
+mark of a crash and is dropped when read.
 """
 
 from __future__ import annotations
@@ -70,19 +71,16 @@ def read_journal(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """Records in order; a missing file has none, a torn last line is dropped.
 
     Raises:
-        DataError: a damaged record before the last one, with its line number.
+        DataError: a damaged record, with its line number.
     """
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         return
-    lines = data.split(b"\n")
-    torn = lines.pop()  # what follows the last newline
+    *lines, _torn = data.split(b"\n")
     for number, line in enumerate(lines, start=1):
         record = _parse(line)
         if record is None:
-            if number == len(lines) and not torn:
-                return
             raise DataError(f"{path}:{number}: damaged journal record")
         yield record
 
@@ -103,10 +101,7 @@ def _cut_torn_tail(path: Path) -> None:
         data = path.read_bytes()
     except FileNotFoundError:
         return
-    good = data.rfind(b"\n") + 1
-    last = data.rfind(b"\n", 0, max(good - 1, 0)) + 1
-    if good and _parse(data[last : good - 1]) is None:
-        good = last
-    if good != len(data):
+    whole = data.rfind(b"\n") + 1
+    if whole != len(data):
         with path.open("r+b") as file:
-            file.truncate(good)
+            file.truncate(whole)

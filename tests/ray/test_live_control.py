@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -113,3 +114,24 @@ def test_two_exchanges_at_once(tmp_path, make_shell, shared_ray):
         assert venue["taker_fills"] == 0
         assert venue["open_orders_left"] == 0
         assert venue["quote_uptime"] > 0.5
+
+
+def test_a_killed_supervisor_goes_on_and_a_forgotten_desk_cleans_up_behind_itself(tmp_path, make_shell):
+    shell = make_shell(tmp_path)  # a Ray of its own
+    cli = shell.start(str(CONFIGS / "live.yaml"), "14", *QUICK)
+    run = shell.wait_for(running)
+    cli.kill()
+    cli.communicate()
+    os.kill(run["pid"], signal.SIGKILL)
+    again = shell.wait_for(lambda r: running(r) and r["pid"] != run["pid"])
+    assert again["run_id"] == run["run_id"]
+    assert venue_of(again)["executor"]["pid"] == venue_of(run)["executor"]["pid"]  # nothing else was touched
+    state = tmp_path / "home" / "ray.json"
+    deadline = time.monotonic() + 60
+    while state.exists() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not state.exists()  # the desk ended with its duration, and its Ray with it
+    summary = json.loads((tmp_path / "runs" / run["run_id"] / "summary.json").read_text())
+    assert summary["ended"] == "duration"
+    assert summary["venues"]["sandbox"]["open_orders_left"] == 0
+    assert shell.call("status")["runs"] == []

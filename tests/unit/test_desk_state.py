@@ -1,0 +1,161 @@
+"""What outlives a run: latches, the state of a Ray head, credentials; and the pieces of the supervisor without Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+
+import pytest
+
+from actors import exchanges, home, ray_head
+from actors.home import Latch, clear_latch, latches, read_latch, write_latch
+from actors.logs import DailyFile
+from actors.recorder import AppendFile, RawRecorder, read_decisions, read_raw
+from actors.run_dir import new_run_id
+from mm.config.schema import VenueConfig
+from mm.errors import ConfigError, RiskHalt
+
+DAY = 86_400_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYMAKER_HOME", str(tmp_path / "home"))
+
+
+def test_a_daily_loss_clears_at_the_day_roll_and_not_before():
+    now = 20_000 * DAY + DAY // 2
+    latch = Latch("desk", "venue", "daily_loss", now)
+    write_latch(latch)
+    assert read_latch("desk", "venue", now) == latch
+    assert read_latch("desk", "venue", 20_001 * DAY - 1) == latch
+    assert read_latch("desk", "venue", 20_001 * DAY) is None
+    assert read_latch("desk", "other", now) is None
+
+
+@pytest.mark.parametrize("reason", ["drawdown", "operator", "position_mismatch"])
+def test_other_halts_stay_until_they_are_lifted(reason):
+    latch = Latch("desk", "venue", reason, 1)
+    write_latch(latch)
+    assert latches() == [latch]
+    assert clear_latch(latch)
+    assert latches() == []
+
+
+def test_todays_loss_is_lifted_by_force_only():
+    latch = Latch("desk", "venue", "daily_loss", time.time_ns())
+    write_latch(latch)
+    assert not clear_latch(latch)
+    assert latches() == [latch]
+    assert clear_latch(latch, force=True)
+    assert latches() == []
+
+
+def test_a_latched_desk_does_not_start(tmp_path, monkeypatch):
+    from actors.desk import Desk
+    from mm.config.schema import RunConfig
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_head, "ensure_ray", lambda: pytest.fail("it must not even look for Ray"))
+    write_latch(Latch("run", "sandbox", "drawdown", 1, "some-run"))
+    with pytest.raises(RiskHalt, match="some-run") as caught:
+        Desk(RunConfig()).run(duration="5s")
+    assert caught.value.exit_code == 3
+    assert not (tmp_path / "runs").exists()
+
+
+def test_state_files_are_replaced_whole(tmp_path):
+    path = tmp_path / "deep" / "x.json"
+    assert home.read_json(path) is None
+    home.write_json(path, {"a": 1})
+    home.write_json(path, {"a": 2})
+    assert home.read_json(path) == {"a": 2}
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"]
+
+
+def test_the_home_is_private():
+    assert home.home().stat().st_mode & 0o077 == 0
+    assert home.scratch().stat().st_mode & 0o077 == 0
+
+
+def test_a_dead_head_is_not_found(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    state = {"address": "127.0.0.1:1", "dashboard": "", "session": 0, "temp_dir": "", "started": 0.0}
+    home.write_json(home.home() / "ray.json", state)
+    assert ray_head.own_head() is None
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert ray_head.find_ray() == ray_head.RayConnection("10.0.0.1:6379", started=False)
+
+
+def test_stopping_a_head_that_has_gone_is_harmless(tmp_path):
+    temp = tmp_path / "ray"
+    temp.mkdir()
+    ray_head.stop_head(ray_head.RayHead("127.0.0.1:1", "", 2**22 + 1, str(temp), time.time()))
+    assert not temp.exists()
+
+
+def test_a_head_knows_only_processes_of_its_session():
+    mine = ray_head.RayHead("", "", os.getsid(0), "", 0.0)
+    assert os.getpid() in [p.pid for p in mine.processes()]
+    later = ray_head.RayHead("", "", os.getsid(0), "", time.time() + 3600)
+    assert later.processes() == []  # the number of a session can come again
+
+
+def test_an_exchange_that_runs_already_needs_its_token():
+    venue = VenueConfig(name="my-desk", address="127.0.0.1:5000")
+    with pytest.raises(ConfigError, match="RAYMAKER_MY_DESK_TOKEN"):
+        exchanges.external_options(venue, {})
+    assert exchanges.external_options(venue, {"my-desk": "t"}) == {"host": "127.0.0.1", "port": 5000, "token": "t"}
+    with pytest.raises(ConfigError, match="host:port"):
+        exchanges.external_options(VenueConfig(name="x", address="nowhere"), {"x": "t"})
+
+
+def test_the_embedded_exchange_lists_the_configured_instruments():
+    spec = exchanges.exchange_spec(VenueConfig(name="v", instruments=["BTC-USDT", "ETH-USDT"]), "some-token")
+    assert [i.symbol for i in spec.parsed_instruments()] == ["BTC-USDT", "ETH-USDT"]
+    assert {b.seed for b in spec.background.values()} == {1, 2}  # two markets, not one twice
+
+
+def test_raw_frames_come_back_without_a_torn_one(tmp_path):
+    path = tmp_path / "raw" / "v.bin"
+    recorder = RawRecorder(path)
+    recorder.frame(b"one", 1)
+    recorder.frame(b"", 2)
+    assert path.read_bytes() == b""  # collected
+    recorder.flush()
+    recorder.frame(b"three", 3)
+    recorder.close()
+    assert list(read_raw(path)) == [(1, b"one"), (2, b""), (3, b"three")]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert list(read_raw(path)) == [(1, b"one"), (2, b"")]
+
+
+def test_decisions_come_back_without_a_torn_one(tmp_path):
+    from actors.recorder import DECISION
+
+    file = AppendFile(tmp_path / "d.bin")
+    file.add(b"\0" * (2 * DECISION.itemsize + 5))
+    file.close()
+    assert len(read_decisions(tmp_path / "d.bin")) == 2
+    assert len(read_decisions(tmp_path / "none.bin")) == 0
+
+
+def test_run_ids_sort_by_time_and_name_the_desk():
+    first = new_run_id("live")
+    assert "-live-" in first
+    assert first != new_run_id("live")
+
+
+def test_log_files_are_daily(tmp_path):
+    handler = DailyFile(tmp_path)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for day, text in ((86_400 * 20_000, "one"), (86_400 * 20_001, "two")):
+        record = logging.LogRecord("x", logging.DEBUG, "", 0, text, None, None)
+        record.created = day
+        handler.emit(record)
+    handler.close()
+    assert {p.name: p.read_text() for p in tmp_path.iterdir() if p.is_file()} == {
+        "raymaker-20241004.log": "one\n",
+        "raymaker-20241005.log": "two\n",
+    }

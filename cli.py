@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -205,8 +206,11 @@ def backtest(
     with _progress("synthetic tape") as bar:
         tape = open_tape(cfg.data, bar)
     result = simulate(cfg, tape)
-    label = f"{cfg.name}-{cfg.tag}" if cfg.tag else cfg.name
-    path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=tape.data_hash)
+    label = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{cfg.name}-{cfg.tag}" if cfg.tag else cfg.name)
+    try:
+        path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=tape.data_hash)
+    except OSError as exc:
+        raise ConfigError(f"--out {out}: results cannot be written there: {exc}") from exc
     m = result.metrics
     summary = {
         "result_hash": result.result_hash, "events": result.events, "fills": m["fills"],
@@ -314,7 +318,7 @@ def data_plot(
 def data_synth(
     out: Annotated[Path, typer.Option(help="The store to write.")],
     duration: Annotated[str, typer.Option(help="Length of the tape, e.g. 600s or 4h.")] = "600s",
-    seed: Annotated[int, typer.Option(help="Same seed, same tape.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same tape.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Seeded synthetic order flow with adverse selection: Hawkes market orders around a moving fair price."""

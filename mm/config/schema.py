@@ -54,6 +54,7 @@ VolatilityQ = Annotated[Volatility, _parser(Volatility), _TEXT]
 Seconds = Annotated[
     float, BeforeValidator(parse_seconds), PlainSerializer(lambda v: f"{v!r}s", return_type=str), Field(ge=0)
 ]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Fee = Annotated[Decimal, BeforeValidator(parse_fee), PlainSerializer(str, return_type=str)]
 
 
@@ -171,7 +172,7 @@ class DataConfig(Section):
 
     source: str = "synth"
     duration: Seconds = 600.0  # synth only
-    seed: int = 1  # synth only
+    seed: Seed = 1  # synth only
 
 
 class QueueConfig(Section):
@@ -199,7 +200,7 @@ class EmbeddedExchange(Section):
     """The local exchange that `live` starts for a venue of kind ``native``."""
 
     flow: str = "synth"  # or a store directory, replayed in a loop
-    flow_seed: int = 1
+    flow_seed: Seed = 1
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
     maker_fee: Fee = Decimal("0.0001")
     taker_fee: Fee = Decimal("0.0005")
@@ -256,7 +257,7 @@ class RunConfig(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$")] = "run"
     tag: str = ""
-    seed: int = 42
+    seed: Seed = 42
     data: DataConfig = DataConfig()
     strategy: StrategyConfig = StrategyConfig()
     risk: RiskConfig = RiskConfig()

@@ -29,6 +29,7 @@ _SUPERVISOR: Final = "actors.supervisor:Supervisor"
 _ROLE: Final = "/supervisor"
 _POLL_S: Final = 0.5
 _STOP_S: Final = 60.0
+_FORGET_S: Final = 5.0
 _LOST_S: Final = 30.0  # the supervisor does not answer for so long: it is gone
 
 log = logging.getLogger(__name__)
@@ -223,14 +224,19 @@ class Desk:
 
 def end_ray_if_idle(connection: ray_head.RayConnection) -> bool:
     """Leave Ray; end its head when raymaker started it and no desk is left on it."""
-    idle = True
-    with contextlib.suppress(Exception) if connection.head is None else contextlib.nullcontext():
-        idle = not remote.names()
+    deadline = time.monotonic() + _FORGET_S
+    idle = False
+    while connection.head is not None and not idle:
+        left = remote.names()
+        idle = not left
+        if any(n.endswith(_ROLE) for n in left) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)  # actors that were just ended are still listed for a moment
     remote.disconnect()
-    if connection.head is not None and idle:
-        ray_head.stop_head(connection.head)
-        return True
-    return False
+    if connection.head is None or not idle:
+        return False
+    ray_head.stop_head(connection.head)
+    return True
 
 
 def _make_room(name: str) -> None:

@@ -153,8 +153,10 @@ class Supervisor:
         env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_") or k.startswith("RAY_AUTH")}
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), env.get("PYTHONPATH")]))
         code = f"from actors.desk import stop; stop({self.spec.run_id!r})"
-        subprocess.Popen(  # noqa: S603  our own interpreter and code
-            [sys.executable, "-c", code], env=env, cwd=self.spec.run_dir, start_new_session=True,
+        # a shell in between: when Ray ends this process it ends its children, but not their orphans
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-c", code],
+            env=env, cwd=self.spec.run_dir, start_new_session=True, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 

@@ -120,6 +120,7 @@ class ExecutorCore:
         self.trades: set[str] = set()
         self.verdicts = [0] * len(VERDICTS)
         self._missing: dict[OrderKey, int] = {}
+        self._strangers: set[OrderKey] = set()
         self._mismatch: dict[int, int] = {}
 
     # --- what may be sent --------------------------------------------------------------------------------------------
@@ -217,8 +218,8 @@ class ExecutorCore:
     def reconcile(self, on_venue: set[OrderKey], asked_ns: int) -> tuple[list[OrderKey], list[OrderKey]]:
         """Compare with the venue's open orders, asked for at ``asked_ns``: (ours that are gone, theirs we do not know).
 
-        An order counts as gone when two answers in a row lack it, because a report may be on its way; only orders
-        sent before the question are judged. The gone are freed here, as if rejected; the unknown want cancelling.
+        A verdict needs two answers in a row, because a report may be on its way; only orders sent before the question
+        are judged. The gone are freed here, as if rejected; the unknown want cancelling.
         """
         gone: list[OrderKey] = []
         missing: dict[OrderKey, int] = {}
@@ -238,7 +239,10 @@ class ExecutorCore:
                         gone.append(key)
                         o.state = FREE
         self._missing = missing
-        return gone, sorted(on_venue - known, key=lambda k: (k.instrument, k.id))
+        strangers = on_venue - known
+        unknown = sorted(strangers & self._strangers, key=lambda k: (k.instrument, k.id))
+        self._strangers = strangers
+        return gone, unknown
 
     def position_differs(self, instrument: int, venue_lots: int) -> bool:
         """True when the venue's position has differed from ours by the same amount twice in a row."""

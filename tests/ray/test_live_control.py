@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -13,6 +14,11 @@ import pytest
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 QUICK = ("strategy.model.kappa=5/bps", "strategy.spread.min=0.2 bps")
+
+
+def _port_is_taken(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def venue_of(run, name="sandbox"):
@@ -116,6 +122,7 @@ def test_two_exchanges_at_once(tmp_path, make_shell, shared_ray):
         assert venue["quote_uptime"] > 0.5
 
 
+@pytest.mark.skipif(_port_is_taken(6379), reason="a Ray listens on the default port: it would be used")
 def test_a_killed_supervisor_goes_on_and_a_forgotten_desk_cleans_up_behind_itself(tmp_path, make_shell):
     shell = make_shell(tmp_path)  # a Ray of its own
     cli = shell.start(str(CONFIGS / "live.yaml"), "14", *QUICK)

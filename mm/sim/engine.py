@@ -38,7 +38,7 @@ def _deliver(v: Venue, g: Strategies, k: int, until_ns: int) -> None:
     """Strategy ``k`` receives the reports that have arrived by ``until_ns``."""
     z, s, p = v.sets[k], g.state[k], g.params[k]
     while z.reports_head < z.reports_tail:
-        r = v.reports[k * REPORT_ROWS + z.reports_head]
+        r = v.reports[k * REPORT_ROWS + z.reports_head % REPORT_ROWS]
         if r.arrive_ns > until_ns:
             return
         z.reports_head += 1
@@ -77,10 +77,10 @@ def _send(v: Venue, k: int, cmds: RecArray, n_cmds: int, now_ns: int) -> None:
     """Commands of strategy ``k`` leave for the exchange and arrive in the order they were sent."""
     z = v.sets[k]
     for i in range(n_cmds):
-        if z.flight_tail >= FLIGHT_ROWS:
+        if z.flight_tail - z.flight_head >= FLIGHT_ROWS:
             z.overflow += 1
             return
-        c = v.flight[k * FLIGHT_ROWS + z.flight_tail]
+        c = v.flight[k * FLIGHT_ROWS + z.flight_tail % FLIGHT_ROWS]
         c.arrive_ns = now_ns + z.order_ns
         c.id = cmds[i].id
         c.lots = cmds[i].lots

@@ -43,10 +43,10 @@ NEVER_NS = np.iinfo(np.int64).max
 def _report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int) -> None:
     """An execution report leaves for strategy ``k``."""
     z = v.sets[k]
-    if z.reports_tail >= REPORT_ROWS:
+    if z.reports_tail - z.reports_head >= REPORT_ROWS:
         z.overflow += 1
         return
-    r = v.reports[k * REPORT_ROWS + z.reports_tail]
+    r = v.reports[k * REPORT_ROWS + z.reports_tail % REPORT_ROWS]
     z.reports_tail += 1
     r.kind = kind
     r.id = o_id
@@ -113,7 +113,9 @@ def _requeue(v: Venue, side: int, i: int, new: int) -> None:
         mask &= mask - 1
         o = v.bid_orders[k] if side > 0 else v.ask_orders[k]
         z = v.sets[k]
-        o.front = on_level_change(z.queue_model, z.queue_n, o.front, o.traded, prev, float(new))
+        # cancels ahead are bounded by what is ahead: a negative front would fill us beyond the next trade
+        ahead = max(o.front, 0.0)
+        o.front = max(on_level_change(z.queue_model, z.queue_n, ahead, o.traded, prev, float(new)), 0.0)
         o.traded = 0.0
 
 
@@ -175,15 +177,15 @@ def _take_commands(v: Venue, until_ns: int) -> None:
             continue
         z = v.sets[k]
         base = k * FLIGHT_ROWS
-        while z.flight_head < z.flight_tail and v.flight[base + z.flight_head].arrive_ns <= until_ns:
-            _take_command(v, k, v.flight[base + z.flight_head])
+        while z.flight_head < z.flight_tail and v.flight[base + z.flight_head % FLIGHT_ROWS].arrive_ns <= until_ns:
+            _take_command(v, k, v.flight[base + z.flight_head % FLIGHT_ROWS])
             z.flight_head += 1
         if z.flight_head == z.flight_tail:
             z.flight_head = 0
             z.flight_tail = 0
             v.due_ns[k] = NEVER_NS
         else:
-            v.due_ns[k] = v.flight[base + z.flight_head].arrive_ns
+            v.due_ns[k] = v.flight[base + z.flight_head % FLIGHT_ROWS].arrive_ns
     _find_own_range(v)
 
 

@@ -89,6 +89,6 @@ OBSERVER = np.dtype([("message", "i8"), ("last_mid", "f8"), ("marks", "i8")])
 MARK = np.dtype([("ts_ns", "i8"), ("mid", "f8"), ("funding_e9", "i8"), ("tick", "i8")])
 """A new mid (``mid`` > 0), or a funding settlement at ``tick``, as the strategy learns of it."""
 
-FLIGHT_ROWS: Final = 64  # per strategy
-REPORT_ROWS: Final = 256
+FLIGHT_ROWS: Final = 64  # rings, per strategy
+REPORT_ROWS: Final = 4096  # a big order is filled in many pieces between two decisions
 GROUP: Final = 64  # strategies in one pass: one bit each

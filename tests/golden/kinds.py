@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.golden import map_micro, map_models, map_money, map_sim
+from tests.golden import map_micro, map_models, map_money, map_sim, map_stats
 from tests.golden.outcome import Outcome
 
 KINDS: dict[str, Callable[[dict[str, Any]], Outcome]] = {
@@ -31,6 +31,10 @@ KINDS: dict[str, Callable[[dict[str, Any]], Outcome]] = {
         map_money.quote_rounding,
         map_micro.lob_script,
         map_micro.queue_model,
+        map_stats.kupiec_pof,
+        map_stats.max_drawdown,
+        map_stats.sharpe_annualisation,
+        map_stats.var_cvar,
     )
 }
 
@@ -39,7 +43,7 @@ NOT_YET_NAMES = (
     "intensity_estimators intensity_estimators_mc kappa_from_book volatility "
     "cl_position cl_step cp_arbitrage cp_swap_aero_volatile cp_swap_v2 impermanent_loss lp_mint_burn stable_swap_aero "
     "bribe_all_pay bribe_optimum bribe_percentile logistic_fit "
-    "adx_wilder bars bet_size deflated_sharpe ffd_series ffd_weights imbalance_bars kupiec_pof max_drawdown pbo_cscv "
-    "purged_kfold rsi_wilder sharpe_annualisation triple_barrier triple_barrier_ohlc var_cvar"
+    "adx_wilder bars bet_size deflated_sharpe ffd_series ffd_weights imbalance_bars pbo_cscv "
+    "purged_kfold rsi_wilder triple_barrier triple_barrier_ohlc"
 )
 NOT_YET = frozenset(NOT_YET_NAMES.split())

@@ -114,6 +114,7 @@ class Desk:
         self.source = "" if isinstance(config, RunConfig) else str(config)  # where the config came from
         self.run_id = ""
         self.run_dir = Path()
+        self._guest = False  # this process had joined Ray before; it stays joined
         self._handle: Any = None
         self._connection: ray_head.RayConnection | None = None
 
@@ -134,7 +135,9 @@ class Desk:
         self.run_dir.mkdir(parents=True)
         log_dir = Path("logs").absolute()
         log_to_files(log_dir)
-        self._connection = ray_head.ensure_ray()
+        joined = remote.current_address()  # a notebook that uses Ray already: the desk runs there
+        self._connection = ray_head.ensure_ray() if joined is None else ray_head.RayConnection(joined, started=False)
+        self._guest = joined is not None
         if self._connection.started:
             log.info("started a Ray head at %s", self._connection.address)
         try:
@@ -218,7 +221,7 @@ class Desk:
         return summary
 
     def _leave(self) -> None:
-        if self._connection is not None:
+        if self._connection is not None and not self._guest:
             end_ray_if_idle(self._connection)
 
 

@@ -7,6 +7,7 @@ arguments are all it needs to begin again: Ray re-runs the constructor after a c
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -47,6 +48,9 @@ def connect(address: str) -> None:
 
     if ray.is_initialized():
         return
+    if address.startswith("127."):
+        # read from the environment when Ray is imported; it may have been imported before we knew
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = False  # noqa: SLF001
     try:
         ray.init(
             address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=True,
@@ -54,6 +58,14 @@ def connect(address: str) -> None:
         )  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as exc:
         raise RaymakerError(f"cannot join the Ray at {address}: {exc}") from exc
+
+
+def current_address() -> str | None:
+    """The Ray that this process has joined already, if any. Does not import Ray."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return None
+    return str(ray.get_runtime_context().gcs_address)
 
 
 def disconnect() -> None:

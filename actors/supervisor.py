@@ -154,7 +154,7 @@ class Supervisor:
         env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), env.get("PYTHONPATH")]))
         code = f"from actors.desk import stop; stop({self.spec.run_id!r})"
         # a shell in between: when Ray ends this process it ends its children, but not their orphans
-        subprocess.run(
+        subprocess.run(  # noqa: S603  our own interpreter and code
             ["/bin/sh", "-c", '"$@" &', "sh", sys.executable, "-c", code],
             env=env, cwd=self.spec.run_dir, start_new_session=True, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -230,25 +230,40 @@ def block_bootstrap(
     block = round(math.sqrt(len(r))) if block is None else block
     if not 1 <= block <= len(r):
         raise ValueError(f"block must be 1 to {len(r)}, got {block}")
-    return intervals(r, block, block_starts(len(r), block, resamples, rng), level)
+    starts = block_starts(len(r), block, resamples, rng)
+    return Bootstrap(mean_interval(r, block, starts, level), sharpe_interval(r, block, starts, level))
 
 
-def intervals(returns: Floats, block: int, starts: NDArray[np.int64], level: float = 0.95) -> Bootstrap:
-    """Bootstrap intervals for given blocks. Sums per block are enough, so nothing of size n x resamples is built."""
-    scale = float(np.max(np.abs(returns))) or 1.0
-    r = returns / scale
-    ends = np.concatenate([[0.0], np.cumsum(r)]), np.concatenate([[0.0], np.cumsum(r * r)])
-    first, second = (c[block:] - c[:-block] for c in ends)
+def resampled(returns: Floats, block: int, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """(mean, variance with ddof 1) of each resampled series: sums per block are enough, no series is ever built."""
+    first, second = (_block_sums(v, block) for v in (returns, returns * returns))
     count = starts.shape[1] * block
-    mean = first[starts].sum(axis=1) / count
-    variance = (second[starts].sum(axis=1) / count - mean * mean) * count / (count - 1)
-    tails = [0.5 * (1.0 - level), 0.5 * (1.0 + level)]
-    low, high = np.quantile(mean, tails) * scale
+    mean = np.take(first, starts).sum(axis=1) / count
+    return mean, (np.take(second, starts).sum(axis=1) / count - mean * mean) * count / (count - 1)
+
+
+def _block_sums(values: Floats, block: int) -> Floats:
+    ends = np.concatenate([[0.0], np.cumsum(values)])
+    return np.asarray(ends[block:] - ends[:-block])
+
+
+def _percentiles(values: Floats, level: float) -> Interval:
+    tail = 0.5 * (1.0 - level)
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    return Interval(float(low), float(high))
+
+
+def sharpe_interval(returns: Floats, block: int, starts: NDArray[np.int64], level: float = 0.95) -> Interval | None:
+    """Interval of the Sharpe ratio per period for given blocks; None without variation."""
+    scale = float(np.max(np.abs(returns))) or 1.0
+    mean, variance = resampled(returns / scale, block, starts)
     moves = variance > 1e-20
-    ratio = None
-    if moves.any():
-        ratio = Interval(*(float(v) for v in np.quantile(mean[moves] / np.sqrt(variance[moves]), tails)))
-    return Bootstrap(Interval(float(low), float(high)), ratio)
+    return _percentiles(mean[moves] / np.sqrt(variance[moves]), level) if moves.any() else None
+
+
+def mean_interval(returns: Floats, block: int, starts: NDArray[np.int64], level: float = 0.95) -> Interval:
+    """Interval of the mean for given blocks."""
+    return _percentiles(np.take(_block_sums(returns, block), starts).sum(axis=1) / (starts.shape[1] * block), level)
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
+from mm.sim.fill_metrics import imbalance_ratio, inventory_over_time, realised_spread, round_trips, sharpe_interval
 from mm.strategy.portfolio import equity, fees_paid
 from mm.strategy.risk import HALT_REASONS
 
@@ -90,6 +91,8 @@ def summarise(
         "pnl_per_volume_bps": pnl / volume * 1e4 if volume else None,
         "pnl_per_1000_usd_at_risk": pnl / cfg.risk.max_drawdown_usd * 1000.0,
         "position": float(instrument.size(int(s.pos_lots))),
+        "turnover": volume / cfg.risk.initial_equity_usd,
+        "imbalance_ratio": imbalance_ratio(int(s.bought_lots), int(s.sold_lots)),
         "max_abs_position": float(
             instrument.size(int(np.max(np.abs(np.cumsum(fills["side"] * fills["lots"])), initial=0)))
         ),
@@ -105,4 +108,12 @@ def summarise(
         "span_s": span_s,
         "halted": HALT_REASONS[int(s.halted)] or None,
     }
-    return out | dict(markouts_bps(fills, samples))
+    lot = float(instrument.lot_size)
+    return (
+        out
+        | markouts_bps(fills, samples)
+        | realised_spread(fills, samples)
+        | round_trips(fills, p)
+        | inventory_over_time(fills, int(z.first_valid_ns), int(z.last_ns), lot)
+        | sharpe_interval(samples, cfg.seed)
+    )

@@ -15,6 +15,7 @@ from mm.config.schema import Resources
 from mm.errors import ConfigError
 
 _PREFIX: Final = "raymaker-tune-"
+_ROOT: Final = Path(__file__).resolve().parents[1]
 _OBJECT_STORE: Final = 256 * 1024 * 1024  # bytes; tapes are memory-mapped files, little goes through the store
 _QUIET: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -63,7 +64,11 @@ def ray_session(address: str | None, declare_gpus: int | None) -> Iterator[bool]
             finally:
                 ray.shutdown()
             return
+        # workers import this project wherever the sweep was started from, installed or not
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getuid()}-{os.getpid()}-")
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = path
         try:
             ray.init(
                 address="local",
@@ -78,6 +83,10 @@ def ray_session(address: str | None, declare_gpus: int | None) -> Iterator[bool]
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
+            if before is None:
+                del os.environ["PYTHONPATH"]
+            else:
+                os.environ["PYTHONPATH"] = before
 
 
 def remove_leftovers() -> None:

@@ -113,9 +113,8 @@ def _requeue(v: Venue, side: int, i: int, new: int) -> None:
         mask &= mask - 1
         o = v.bid_orders[k] if side > 0 else v.ask_orders[k]
         z = v.sets[k]
-        # cancels ahead are bounded by what is ahead: a negative front would fill us beyond the next trade
-        ahead = max(o.front, 0.0)
-        o.front = max(on_level_change(z.queue_model, z.queue_n, ahead, o.traded, prev, float(new)), 0.0)
+        # the estimate may fall below zero: we are first, and the next trade fills us by so much (golden queue_model)
+        o.front = on_level_change(z.queue_model, z.queue_n, o.front, o.traded, prev, float(new))
         o.traded = 0.0
 
 

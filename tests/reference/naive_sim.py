@@ -85,11 +85,6 @@ class NaiveExchange:
         return {"touch": 0.0, "trade_through": math.inf}.get(self.model, float(level))
 
     def _requeue(self, order, prev, new):
-        order.front = max(order.front, 0.0)
-        self._move_in_queue(order, prev, new)
-        order.front = max(order.front, 0.0)
-
-    def _move_in_queue(self, order, prev, new):
         if self.model in ("touch", "trade_through"):
             return
         if self.model == "risk_averse":

@@ -96,7 +96,8 @@ SigmaQ = Annotated[Annotated[EwmaSigma, Tag("section")] | Annotated[VolatilityQ,
 
 
 ModelName = Literal[
-    "avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact", "legacy_percent", "legacy_glft"
+    "avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact", "legacy_percent", "legacy_glft",
+    "random_control",
 ]
 
 
@@ -138,6 +139,7 @@ class StrategyConfig(Section):
     model: ModelConfig = ModelConfig()
     reference: Literal["mid", "microprice"] = "mid"
     order_size: SizeQ = Size(Decimal(100), "usd")
+    opening_base: SizeQ | None = None  # spot: held from the start, bought at the first mid
     max_inventory: SizeQ | None = None  # the adding side is not quoted beyond it; default: n_lots order sizes
     spread: SpreadBounds = SpreadBounds()
     requote: RequoteConfig = RequoteConfig()
@@ -145,6 +147,63 @@ class StrategyConfig(Section):
 
 
 # --- risk ------------------------------------------------------------------------------------------------------------
+class RateLimit(Section):
+    """At most ``orders`` messages to the venue in any window; those beyond it are held back."""
+
+    orders: Annotated[int, Field(ge=1, le=10_000)]
+    window: Annotated[Seconds, Field(gt=0, le=3600)] = 1.0
+    burst: Annotated[int, Field(ge=1)] | None = None  # of them at once; default: half
+    cancels: bool = True  # cancels count too
+
+    @model_validator(mode="after")
+    def _burst(self) -> RateLimit:
+        if self.burst is not None and self.burst > self.orders:
+            raise ValueError(f"rate_limit: burst {self.burst} is above orders {self.orders}")
+        return self
+
+
+class MarginTier(Section):
+    """Maintenance margin of the part of a position above a value."""
+
+    above_usd: Annotated[float, Field(ge=0)] = 0.0
+    rate_pct: Annotated[float, Field(gt=0, lt=100)] = 0.5
+
+
+class MarginConfig(Section):
+    """Isolated margin of a perpetual in a simulation; no tiers: never liquidated."""
+
+    tiers: Annotated[list[MarginTier], Field(max_length=16)] = [MarginTier()]
+    maintenance: Literal["entry_mm", "mark_mm", "mark_mm_fee"] = "mark_mm"  # FORMULAS section 7
+    close_at: Literal["bankruptcy", "mark"] = "bankruptcy"  # what a liquidated position is closed at
+
+    @model_validator(mode="after")
+    def _rising(self) -> MarginConfig:
+        if self.tiers and self.tiers[0].above_usd != 0.0:
+            raise ValueError("margin: the first tier starts above_usd: 0")
+        for low, high in zip(self.tiers, self.tiers[1:], strict=False):
+            if high.above_usd <= low.above_usd or high.rate_pct <= low.rate_pct:
+                raise ValueError("margin: tiers must rise, in above_usd and in rate_pct")
+        return self
+
+
+class MonitorConfig(Section):
+    """Alerts of a trial, from its sampled equity and position; a figure without a limit is not watched."""
+
+    window: Annotated[Seconds, Field(gt=0)] = 300.0  # looked back over
+    step: Annotated[Seconds, Field(gt=0)] = 1.0  # of the equity changes behind VaR and CVaR
+    tail_pct: Annotated[float, Field(gt=0, lt=50)] = 5.0
+    drawdown_usd: Annotated[float, Field(gt=0)] | None = None  # below the highest equity of the window
+    var_usd: Annotated[float, Field(gt=0)] | None = None  # loss per step exceeded in tail_pct of the steps
+    cvar_usd: Annotated[float, Field(gt=0)] | None = None  # mean loss of those steps
+    inventory_drift: SizeQ | None = None  # |mean position| of the window, away from the opening position
+
+    @model_validator(mode="after")
+    def _steps(self) -> MonitorConfig:
+        if self.window < 2 * self.step:
+            raise ValueError("monitors: the window must hold at least two steps")
+        return self
+
+
 class RiskConfig(Section):
     """Hard limits, held by the executor's gate and by the simulator alike. Working orders count as if filled."""
 
@@ -155,6 +214,9 @@ class RiskConfig(Section):
     initial_equity_usd: Annotated[float, Field(gt=0)] = 10_000.0
     leverage: Annotated[float, Field(gt=0)] = 1.0
     max_leverage: Annotated[float, Field(gt=0)] = 1.0  # the lock: raising `leverage` needs raising this too
+    rate_limit: RateLimit | None = None
+    margin: MarginConfig = MarginConfig()
+    monitors: MonitorConfig = MonitorConfig()
 
     @model_validator(mode="after")
     def _leverage(self) -> RiskConfig:
@@ -162,6 +224,11 @@ class RiskConfig(Section):
             raise ValueError(
                 f"leverage {self.leverage:g} is above the lock max_leverage {self.max_leverage:g}; "
                 "raise risk.max_leverage too if you mean it"
+            )
+        if self.margin.tiers and self.leverage * self.margin.tiers[0].rate_pct >= 100.0:
+            raise ValueError(
+                f"leverage {self.leverage:g} leaves an initial margin of {100.0 / self.leverage:g} %, not above the "
+                f"maintenance margin of {self.margin.tiers[0].rate_pct:g} %"
             )
         return self
 
@@ -182,16 +249,61 @@ class QueueConfig(Section):
     n: Annotated[float, Field(gt=0)] = 2.0
 
 
-class SimConfig(Section):
-    """Latency and fills of the simulator."""
+class LognormalLatency(Section):
+    """Random delays, drawn per message from ``seed``: exp of a normal; messages of one connection stay in order."""
 
-    order_latency: Seconds = 0.010  # our order to the exchange
-    response_latency: Seconds = 0.010  # its answer back to us
-    feed_latency: Literal["data"] | Seconds = "data"
+    median: Seconds
+    sigma: Annotated[float, Field(ge=0, le=3)]  # standard deviation of the logarithm
+
+
+class MeasuredLatency(Section):
+    """Recorded delays: a ``.npy`` of shape (n, 2) or a CSV of ``time,delay`` lines, both in integer nanoseconds.
+
+    A message takes the delay that was measured last before it is sent.
+    """
+
+    file: Path
+    repeat: bool = False  # true: the series starts with the tape and starts over, whatever its own dates
+
+
+def _order_latency_kind(value: Any) -> str:
+    if isinstance(value, MeasuredLatency) or (isinstance(value, dict) and "file" in value):
+        return "measured"
+    return "lognormal" if isinstance(value, (dict, Section)) else "constant"
+
+
+def _feed_latency_kind(value: Any) -> str:
+    if isinstance(value, str) and value == "data":
+        return "data"
+    return "lognormal" if isinstance(value, (dict, Section)) else "constant"
+
+
+LatencyQ = Annotated[
+    Annotated[Seconds, Tag("constant")]
+    | Annotated[LognormalLatency, Tag("lognormal")]
+    | Annotated[MeasuredLatency, Tag("measured")],
+    Discriminator(_order_latency_kind),
+]
+FeedLatencyQ = Annotated[
+    Annotated[Literal["data"], Tag("data")]
+    | Annotated[Seconds, Tag("constant")]
+    | Annotated[LognormalLatency, Tag("lognormal")],
+    Discriminator(_feed_latency_kind),
+]
+
+
+class SimConfig(Section):
+    """Latency, fills and fees of the simulator."""
+
+    order_latency: LatencyQ = 0.010  # our order to the exchange
+    response_latency: LatencyQ = 0.010  # its answer back to us
+    feed_latency: FeedLatencyQ = "data"
     queue: QueueConfig = QueueConfig()
     partial_fills: bool = True  # false: an order whose turn has come fills wholly, whatever the trade's size
+    self_trade: Literal["reject", "cancel_resting"] = "reject"  # an order of ours arrives that crosses one of ours
     decide_every: Literal["message"] | Seconds = 0.1
-    maker_fee: Fee | None = None  # default: the instrument's
+    fee_tier: str | None = None  # 'venue:tier' of mm.core.fees; default: the instrument's fees
+    maker_fee: Fee | None = None  # over the tier's
     taker_fee: Fee | None = None
 
 

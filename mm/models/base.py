@@ -28,6 +28,7 @@ POLICY = np.dtype(
         ("skew", "f8"),  # ticks per order of inventory
         ("offset", "f8"),  # ticks added to the bid's distance and taken from the ask's (drift)
         ("n_lots", "i8"),  # TABLE: inventory limit
+        ("draw", "i8"),  # random_control: where its sequence is
         ("delta_bid", "f8", (2 * MAX_Q + 1,)),  # TABLE: ticks below the reference price at q = i - n_lots
         ("delta_ask", "f8", (2 * MAX_Q + 1,)),
     ]
@@ -48,6 +49,7 @@ MODEL_PARAMS = np.dtype(
         ("mid_ticks", "f8"),  # legacy_percent: the price that its fractions refer to
         ("min_fraction", "f8"),  # legacy_percent: bounds of the spread as fractions of price
         ("max_fraction", "f8"),
+        ("seed", "i8"),  # random_control
     ]
 )
 

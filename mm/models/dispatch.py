@@ -15,6 +15,7 @@ from mm.models.glft_exact import refresh as glft_exact
 from mm.models.glft_stationary import refresh as glft_stationary
 from mm.models.legacy_glft import refresh as legacy_glft
 from mm.models.legacy_percent import refresh as legacy_percent
+from mm.models.random_control import refresh as random_control
 
 
 @kernel
@@ -35,5 +36,7 @@ def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:
         legacy_percent(pol, p, sigma, tau_s)
     elif p.model_id == 6:
         legacy_glft(pol, p, sigma, tau_s)
+    elif p.model_id == 7:
+        random_control(pol, p, sigma, tau_s)
     else:
         set_none(pol)

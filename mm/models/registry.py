@@ -19,6 +19,7 @@ class ModelSpec:
     shape: Literal["affine", "table"]
     uses_tau: bool  # the policy depends on the remaining horizon
     legacy: bool = False  # known to be wrong, for comparison only
+    blind: bool = False  # a yardstick that looks at neither inventory nor market
     summary: str = ""
 
 
@@ -29,8 +30,10 @@ MODELS: Final[dict[str, ModelSpec]] = {
     "glft_exact": ModelSpec(4, "table", uses_tau=True, summary="GLFT at a finite horizon, inventory limits"),
     "legacy_percent": ModelSpec(5, "affine", uses_tau=True, legacy=True, summary="seed D0, for comparison only"),
     "legacy_glft": ModelSpec(6, "affine", uses_tau=False, legacy=True, summary="seed D4, for comparison only"),
+    "random_control": ModelSpec(7, "affine", uses_tau=False, blind=True, summary="blind quotes, the ladder's control"),
 }
 
+MAX_SEED: Final = 1 << 31
 MAX_KAPPA_IMPACT: Final = 10.0  # an impact of ten decay lengths per fill is a unit mistake
 
 
@@ -49,6 +52,7 @@ def model_params(
     mid_ticks: float = 0.0,
     min_fraction: float = 1e-4,
     max_fraction: float = 5e-3,
+    seed: int = 0,
 ) -> RecArray:
     """One validated MODEL_PARAMS record (an array of length 1), scale-free units as in ``mm.models.base``.
 
@@ -85,4 +89,5 @@ def model_params(
     p.xi = -1.0 if xi is None else xi
     p.mu, p.impact, p.horizon_s = mu, impact, horizon_s
     p.mid_ticks, p.min_fraction, p.max_fraction = mid_ticks, min_fraction, max_fraction
+    p.seed = seed % MAX_SEED
     return params

@@ -117,6 +117,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
         mid_ticks=ref_ticks,
         min_fraction=0.5 * min_spread / ref_ticks,
         max_fraction=0.5 * max_spread / ref_ticks,
+        seed=cfg.seed,
     )
     arrays = {
         "params": records(1, PARAMS), "policy": records(1, POLICY), "features": records(1, FEATURES),

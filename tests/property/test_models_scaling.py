@@ -12,7 +12,7 @@ from mm.models.dispatch import refresh
 from mm.models.registry import MODELS, model_params
 from mm.models.tridiagonal import ground_state
 
-SOUND = [name for name, spec in MODELS.items() if not spec.legacy]
+SOUND = [name for name, spec in MODELS.items() if not (spec.legacy or spec.blind)]
 
 
 def between(low, high):

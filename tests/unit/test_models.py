@@ -156,6 +156,9 @@ def test_conformance(model):
     bids, asks = zip(*(deltas(pol, q) for q in np.linspace(-9, 9, 37)), strict=True)
     assert np.isfinite(bids).all()
     assert np.isfinite(asks).all()
+    if MODELS[model].blind:
+        assert len(set(bids)) == len(set(asks)) == 1, "inventory does not matter"
+        return
     assert (np.diff(bids) > 0).all(), "a longer maker bids lower"
     assert (np.diff(asks) < 0).all(), "a longer maker offers lower"
     assert deltas(pol, 2.5) == pytest.approx(deltas(pol, -2.5)[::-1]), "mirror image"
@@ -250,3 +253,22 @@ def test_table_between_and_beyond_its_nodes():
 def test_model_params_name_what_is_wrong(bad):
     with pytest.raises(ConfigError, match=next(iter(bad.values())) if bad == {"model": "nope"} else "model"):
         model_params(**({"model": "glft_exact"} | MARKET | bad))
+
+
+def test_random_control_is_blind_even_and_repeatable():
+    def draws(seed, n, **changes):
+        params = model_params("random_control", **(MARKET | {"kappa": 0.5} | changes), seed=seed)
+        pol = records(1, POLICY)
+        out = []
+        for _ in range(n):
+            refresh(pol[0], params[0], SIGMA, TAU)
+            out.append(deltas(pol[0], 3.0))
+        return np.array(out)
+
+    d = draws(1, 4000)
+    assert np.array_equal(d, draws(1, 4000, gamma=0.7, A=9.0))
+    assert not np.array_equal(d[:50], draws(2, 50))
+    for side in d.T:
+        assert np.histogram(side, bins=8, range=(0.0, 4.0))[0] == pytest.approx(np.full(8, 500), abs=90)
+    assert abs(np.corrcoef(d.T)[0, 1]) < 0.06
+    assert abs(np.corrcoef(d[1:, 0], d[:-1, 1])[0, 1]) < 0.06

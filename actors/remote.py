@@ -76,11 +76,12 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def spawn(name: str, cls: str, *args: Any, concurrency: int = 4) -> Any:
+def spawn(name: str, cls: str, *args: Any, concurrency: int = 4, env: dict[str, str] | None = None) -> Any:
     """Start a detached actor; returns its handle at once, before its constructor has run.
 
     ``cls`` is ``module:Class``. It runs on this node: the desk's sockets and exchanges are here. It restarts without
-    limit, and no call is ever repeated by Ray: an order must not be sent twice.
+    limit, and no call is ever repeated by Ray: an order must not be sent twice. ``env`` is set in its process, and
+    in those of the actors that it spawns without one.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -90,6 +91,8 @@ def spawn(name: str, cls: str, *args: Any, concurrency: int = 4) -> Any:
         "name": name, "namespace": NAMESPACE, "lifetime": "detached", "num_cpus": _CPU, "max_restarts": -1,
         "max_task_retries": 0, "max_concurrency": concurrency, "scheduling_strategy": here,
     }  # fmt: skip
+    if env is not None:
+        options["runtime_env"] = {"env_vars": env}
     decorate: Any = ray.remote(**options)
     return decorate(Host).remote(cls, *args)
 

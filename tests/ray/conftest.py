@@ -98,9 +98,13 @@ def shared_ray(tmp_path_factory):
     """The address of a head that the desks under test did not start (the ``ray start --head`` way)."""
     before = os.environ.get("RAYMAKER_HOME")
     os.environ["RAYMAKER_HOME"] = str(tmp_path_factory.mktemp("ray-home"))
+    from actors import ray_head
     from actors.ray_head import start_head, stop_head
 
-    head = start_head()
+    ours = ray_head._head_environment
+    with pytest.MonkeyPatch.context() as patch:  # a stranger's Ray knows nothing of this repository
+        patch.setattr(ray_head, "_head_environment", lambda: {k: v for k, v in ours().items() if k != "PYTHONPATH"})
+        head = start_head()
     if before is None:
         os.environ.pop("RAYMAKER_HOME")
     else:

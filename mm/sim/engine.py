@@ -10,6 +10,7 @@ from __future__ import annotations
 from mm.core.jit import inline_kernel, kernel
 from mm.core.types import CANCELING, LIVE, PLACE, Rec, RecArray
 from mm.sim.exchange import advance
+from mm.sim.latency import arrival_ns
 from mm.sim.state import FLIGHT_ROWS, REPORT_ROWS
 from mm.sim.tables import Messages, Observed, Strategies, Venue
 from mm.strategy.kernel import decide_on
@@ -81,7 +82,7 @@ def _send(v: Venue, k: int, cmds: RecArray, n_cmds: int, now_ns: int) -> None:
             z.overflow += 1
             return
         c = v.flight[k * FLIGHT_ROWS + z.flight_tail % FLIGHT_ROWS]
-        c.arrive_ns = now_ns + z.order_ns
+        c.arrive_ns = arrival_ns(v.connections[2 * k], v.series, now_ns)
         c.id = cmds[i].id
         c.lots = cmds[i].lots
         c.index = cmds[i].tick - v.base_tick

@@ -31,6 +31,7 @@ from mm.core.types import (
     SELL,
     Rec,
 )  # fmt: skip
+from mm.sim.latency import arrival_ns
 from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.sim.queue import executed_lots, lots_ahead, on_level_change
 from mm.sim.state import FLIGHT_ROWS, REPORT_ROWS
@@ -40,12 +41,13 @@ NEVER_NS = np.iinfo(np.int64).max
 
 
 @inline_kernel
-def _report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int) -> None:
-    """An execution report leaves for strategy ``k``."""
+def _report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int) -> int:
+    """An execution report leaves for strategy ``k``; returns when it arrives."""
     z = v.sets[k]
+    arrive_ns = arrival_ns(v.connections[2 * k + 1], v.series, ts_ns)
     if z.reports_tail - z.reports_head >= REPORT_ROWS:
         z.overflow += 1
-        return
+        return arrive_ns
     r = v.reports[k * REPORT_ROWS + z.reports_tail % REPORT_ROWS]
     z.reports_tail += 1
     r.kind = kind
@@ -53,7 +55,8 @@ def _report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: 
     r.side = side
     r.tick = tick
     r.lots = lots
-    r.arrive_ns = ts_ns + z.response_ns
+    r.arrive_ns = arrive_ns
+    return arrive_ns
 
 
 @inline_kernel
@@ -69,10 +72,11 @@ def _fill(v: Venue, k: int, side: int, lots: int, ts_ns: int, mid: float) -> Non
     z = v.sets[k]
     tick = v.base_tick + o.index
     cursor = v.cursor[0]
+    recv_ns = _report(v, k, FILL, o.id, side, tick, lots, ts_ns)
     if cursor.fills < v.fills.shape[0]:
         row = v.fills[cursor.fills]
         row.ts_exch_ns = ts_ns
-        row.ts_recv_ns = ts_ns + z.response_ns
+        row.ts_recv_ns = recv_ns
         row.order_id = o.id
         row.side = side
         row.tick = tick
@@ -82,7 +86,6 @@ def _fill(v: Venue, k: int, side: int, lots: int, ts_ns: int, mid: float) -> Non
         cursor.fills += 1
     else:
         z.overflow += 1
-    _report(v, k, FILL, o.id, side, tick, lots, ts_ns)
     o.leaves -= lots
     if o.leaves == 0:
         if side > 0:

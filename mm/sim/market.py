@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.core.types import FUNDING, records
+from mm.sim.latency import Feed, receive_ns
 from mm.sim.observe import observe
 from mm.sim.state import EXCHANGE, MARK, OBSERVER
 from mm.sim.tables import Messages, Observed
@@ -25,14 +26,14 @@ class MarketView:
     """What strategies that share it see: decision moments, feed latency, volatility settings (kernel units)."""
 
     decide_ns: NDArray[np.int64]
-    feed_latency_ns: int  # -1: as recorded
+    feed: Feed
     sample_ns: int
     halflife_s: float
     sigma2: float  # before the first sample
 
     def key(self) -> tuple[Any, ...]:
         ends = (len(self.decide_ns), int(self.decide_ns[0]), int(self.decide_ns[-1]), hash(self.decide_ns.tobytes()))
-        return (*ends, self.feed_latency_ns, self.sample_ns, self.halflife_s, self.sigma2)
+        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2)
 
 
 def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
@@ -59,7 +60,7 @@ def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
     touch[0].bb, touch[0].ba, touch[0].lowb, touch[0].hia = -1, n_levels, n_levels, -1
     observer, feature = records(1, OBSERVER), records(1, FEATURES)
     feature[0].sigma2 = view.sigma2
-    recv = tape.receive_ns(view.feed_latency_ns)
+    recv = receive_ns(tape, view.feed)
     stream = Messages(tape.words, tape.lots, recv, tape.msg_start, base_tick)
     for start in range(0, len(view.decide_ns), CHUNK):
         decide_ns = view.decide_ns[start : start + CHUNK]

@@ -19,6 +19,7 @@ from mm.errors import ConfigError, RaymakerError
 from mm.models.base import MODEL_PARAMS, POLICY
 from mm.sim.engine import replay
 from mm.sim.exchange import NEVER_NS
+from mm.sim.latency import CONNECTION, ORDERS, RESPONSES, Series, connect, feed_of, receive_ns
 from mm.sim.market import MarketView, observations
 from mm.sim.metrics import Metric, summarise
 from mm.sim.queue import MODELS as QUEUE_MODELS
@@ -49,14 +50,9 @@ class SimResult:
     samples: NDArray[Any]
 
 
-def feed_latency_ns(cfg: RunConfig) -> int:
-    """Constant feed latency, -1 for the recorded one."""
-    return -1 if cfg.sim.feed_latency == "data" else round(cfg.sim.feed_latency * 1e9)
-
-
 def decision_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
     """Decision moments: every complete message, or a timer that starts with the tape."""
-    recv = tape.receive_ns(feed_latency_ns(cfg))
+    recv = receive_ns(tape, feed_of(cfg.sim.feed_latency, cfg.seed))
     if cfg.sim.decide_every == "message":
         return np.unique(recv[tape.msg_whole != 0])
     step_ns = round(cfg.sim.decide_every * 1e9)
@@ -116,7 +112,7 @@ def _view(cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.
     p = r.params[0]
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
     return MarketView(
-        times, feed_latency_ns(cfg), int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
+        times, feed_of(cfg.sim.feed_latency, cfg.seed), int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
     )
 
 
@@ -131,10 +127,10 @@ def _venue(configs: Sequence[RunConfig], tape: Tape) -> Venue:
     """An empty exchange for one strategy per config."""
     n = len(configs)
     base_tick, n_levels = tape.book_window
-    sets = records(n, SET)
-    for z, cfg in zip(sets, configs, strict=True):
-        z.order_ns = round(cfg.sim.order_latency * 1e9)
-        z.response_ns = round(cfg.sim.response_latency * 1e9)
+    sets, connections, series = records(n, SET), records(2 * n, CONNECTION), Series()
+    for k, (z, cfg) in enumerate(zip(sets, configs, strict=True)):
+        connect(connections[2 * k], cfg.sim.order_latency, cfg.seed, ORDERS, series, tape)
+        connect(connections[2 * k + 1], cfg.sim.response_latency, cfg.seed, RESPONSES, series, tape)
         z.queue_model = QUEUE_MODELS[cfg.sim.queue.model]
         z.queue_n = cfg.sim.queue.n
         z.partial = cfg.sim.partial_fills
@@ -149,6 +145,8 @@ def _venue(configs: Sequence[RunConfig], tape: Tape) -> Venue:
         bid_orders=records(n, XORDER),
         ask_orders=records(n, XORDER),
         sets=sets,
+        connections=connections,
+        series=series.table(),
         due_ns=np.full(n, NEVER_NS, np.int64),
         flight=records(n * FLIGHT_ROWS, IN_FLIGHT),
         reports=records(n * REPORT_ROWS, REPORT),

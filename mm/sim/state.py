@@ -50,8 +50,6 @@ SAMPLE = np.dtype(
 SET = np.dtype(
     [
         # settings
-        ("order_ns", "i8"),
-        ("response_ns", "i8"),
         ("queue_model", "i8"),
         ("queue_n", "f8"),
         ("partial", "i8"),  # 0: an order whose turn has come fills wholly, whatever the trade's size

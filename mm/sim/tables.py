@@ -34,6 +34,8 @@ class Venue(NamedTuple):
     bid_orders: RecArray  # (n,) XORDER
     ask_orders: RecArray
     sets: RecArray  # (n,) SET
+    connections: RecArray  # (2 n,) CONNECTION: orders and responses of each strategy in turn
+    series: Levels  # (rows, 2) measured latencies
     due_ns: Levels  # (n,) arrival of each strategy's next command
     flight: RecArray  # (n * FLIGHT_ROWS,) IN_FLIGHT
     reports: RecArray  # (n * REPORT_ROWS,) REPORT

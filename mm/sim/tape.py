@@ -48,6 +48,7 @@ class Tape:
     msg_whole: NDArray[np.uint8]
     book_window: tuple[int, int]
     features: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # mm.sim.market keeps its own
+    clocks: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # and mm.sim.latency
 
     def __repr__(self) -> str:
         return f"Tape({str(self.path)!r}, {self.instrument.symbol}, {self.events} events)"

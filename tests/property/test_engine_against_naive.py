@@ -110,6 +110,38 @@ def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, s
     compare(cfg, make_tape())
 
 
+@functools.cache
+def measured_file():
+    """Delays of 1 to 90 ms, measured every 1.3 s over the first half of the tape."""
+    times = int(make_tape().msg_recv_ns[0]) + np.arange(10) * 1_300_000_000
+    path = make_tape().path.parent / "delays.csv"
+    np.savetxt(path, np.stack([times, (np.arange(10) * 37 % 89 + 1) * 1_000_000], 1), "%d", ",", header="time,delay")
+    return path
+
+
+LATENCIES = {
+    "lognormal": {"order_latency": {"median": "8ms", "sigma": 1.2}, "response_latency": {"median": "3ms", "sigma": 2}},
+    "feed": {"feed_latency": {"median": "20ms", "sigma": 1}, "decide_every": "message"},
+    "constant feed": {"feed_latency": "33ms", "response_latency": {"median": "30ms", "sigma": 0.5}},
+    "measured": {"order_latency": {"file": "delays.csv"}, "response_latency": {"file": "delays.csv"}},
+    "repeated": {"order_latency": {"file": "delays.csv", "repeat": True}, "response_latency": "1ms"},
+}
+
+
+def sim_section(name):
+    out = {"decide_every": "100ms"}
+    for key, value in LATENCIES[name].items():
+        out[key] = value | {"file": str(measured_file())} if isinstance(value, dict) and "file" in value else value
+    return out
+
+
+@pytest.mark.parametrize("name", LATENCIES)
+def test_any_latency_agrees(tape, name):
+    result, _, _ = compare(config(sim=sim_section(name)), tape)
+    assert result.metrics["fills"] > 3
+    assert np.all(np.diff(result.fills["ts_recv_ns"]) >= 0)
+
+
 def test_the_hash_repeats_and_moves_with_a_parameter(tape):
     a, b = simulate(config(), tape), simulate(config(), tape)
     assert a.result_hash == b.result_hash

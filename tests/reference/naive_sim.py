@@ -166,13 +166,64 @@ class NaiveExchange:
         out.append((ts, CANCEL_REJECT, c.id, 0, 0, 0))
 
 
+def _hash32(x):
+    """lowbias32, of any integer."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x &= 0xFFFFFFFF
+        x = (x ^ (x >> shift)) * factor
+    x &= 0xFFFFFFFF
+    return x ^ (x >> 16)
+
+
+class Wire:
+    """One direction of a connection: a delay per message, in the order they were sent."""
+
+    def __init__(self, latency, seed, connection, start_ns=0):
+        self.latency, self.start_ns, self.number, self.last = latency, start_ns, 0, 0
+        self.key = _hash32(_hash32(seed) + connection)
+        if hasattr(latency, "file"):
+            self.series = [(int(t), int(d)) for t, d in np.loadtxt(latency.file, np.int64, delimiter=",", ndmin=2)]
+
+    def delay(self, ts):
+        if hasattr(self.latency, "file"):
+            first = self.series[0][0]
+            if self.latency.repeat:
+                ts = first + (ts - self.start_ns) % (self.series[-1][0] - first)
+            return [d for t, d in self.series if t <= ts or t == first][-1]
+        if hasattr(self.latency, "median"):
+            u, w = ((_hash32(_hash32(2 * self.number + i) ^ self.key) + 0.5) / 2**32 for i in (0, 1))
+            z = math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * w)
+            return int(round(self.latency.median * 1e9) * math.exp(self.latency.sigma * z) + 0.5)
+        return round(self.latency * 1e9)
+
+    def arrival(self, ts):
+        self.last = max(self.last, int(ts) + self.delay(int(ts)))
+        self.number += 1
+        return self.last
+
+
+def receive_times(cfg, events):
+    """When the strategy sees each event: one delay a message; a message ends with its LAST row or with its times."""
+    latency = cfg.sim.feed_latency
+    if latency == "data":
+        return events["ts_recv_ns"].copy()
+    wire, out = Wire(latency, cfg.seed, 3), []
+    for k, e in enumerate(events):
+        if k == 0 or events[k - 1]["flags"] & 1 or any(events[k - 1][n] != e[n] for n in ("ts_exch_ns", "ts_recv_ns")):
+            at = wire.arrival(e["ts_exch_ns"])
+        out.append(at)
+    return np.array(out)
+
+
 def run(cfg, tape, times):
     """(fills, quotes): every fill, and after every decision the working orders as (side, tick, lots, state)."""
     quoter = Quoter(cfg, [tape.instrument], own_in_feed=False)
     exchange = NaiveExchange(cfg.sim.queue.model, cfg.sim.queue.n, cfg.sim.partial_fills)
-    order_ns, response_ns = round(cfg.sim.order_latency * 1e9), round(cfg.sim.response_latency * 1e9)
     events = Store.open(tape.path).events()
+    orders_wire = Wire(cfg.sim.order_latency, cfg.seed, 1, int(events["ts_recv_ns"][0]))
+    reports_wire = Wire(cfg.sim.response_latency, cfg.seed, 2, int(events["ts_recv_ns"][0]))
     events["ts_exch_ns"] = np.maximum.accumulate(events["ts_exch_ns"])
+    events["ts_recv_ns"] = receive_times(cfg, events)
     commands, reports, quotes = [], [], []
     xi = li = 0
     for now in times:
@@ -183,13 +234,13 @@ def run(cfg, tape, times):
                 e = events[xi]
                 out = []
                 exchange.market(int(e.kind), int(e.tick), int(e.lots), int(e.ts_exch_ns), out)
-                reports += [(r[0] + response_ns, r) for r in out]
+                reports += [(reports_wire.arrival(r[0]), r) for r in out]
                 xi += 1
             if due is None:
                 break
             out = []
             exchange.command(commands.pop(0)[1], due, out)
-            reports += [(r[0] + response_ns, r) for r in out]
+            reports += [(reports_wire.arrival(r[0]), r) for r in out]
         while True:
             next_event = int(events[li].ts_recv_ns) if li < len(events) and events[li].ts_recv_ns <= now else None
             next_report = reports[0][0] if reports and reports[0][0] <= now else None
@@ -212,7 +263,7 @@ def run(cfg, tape, times):
             else:
                 quoter.on_events(events[li : li + 1])
                 li += 1
-        commands += [(int(now) + order_ns, c) for c in quoter.decide(int(now)).view(np.recarray)]
+        commands += [(orders_wire.arrival(now), c) for c in quoter.decide(int(now)).view(np.recarray)]
         r = quoter.records_of(0)
         quotes.append(
             []

@@ -45,6 +45,9 @@ Leverage = Annotated[str | None, typer.Option(help="Leverage; above 1 needs risk
 Tag = Annotated[str | None, typer.Option(help="A word that is kept with the results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="A store made by `data import` (or 'synth').")]
+FillLadder = Annotated[
+    bool, typer.Option("--fill-ladder", help="Every fill model from optimistic to pessimistic, with a blind control.")
+]
 RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Run id or a part of it; default: every run.")]
 
 
@@ -105,6 +108,14 @@ def _progress(what: str) -> Iterator[Callable[[float], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ConfigError(f"--out {out}: results cannot be written there: {exc}") from exc
 
 
 def _decimal(text: str | None, option: str) -> Decimal | None:
@@ -188,7 +199,7 @@ def backtest(
     config: Annotated[Path, typer.Argument(help="The run.")] = Path("configs/live.yaml"),
     data: Data = None, out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
     sets: Sets = None, gamma: Gamma = None, kappa: Kappa = None, order_size: OrderSize = None,
-    leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
+    leverage: Leverage = None, tag: Tag = None, fill_ladder: FillLadder = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """One trial: replay a tape through the decision kernel with queue position, latency and fees; keep everything.
 
@@ -205,12 +216,18 @@ def backtest(
 
     with _progress("synthetic tape") as bar:
         tape = open_tape(cfg.data, bar)
-    result = simulate(cfg, tape)
     label = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{cfg.name}-{cfg.tag}" if cfg.tag else cfg.name)
-    try:
+    if fill_ladder:
+        from mm.report import ladder
+
+        found = ladder.run_ladder(cfg, tape)
+        with _writing(out):
+            kept = ladder.save(found, out / f"ladder-{label}-{tape.data_hash[:8]}")
+        _say(found | {"path": str(kept)}, as_json, lambda: ladder.render(found))
+        return
+    result = simulate(cfg, tape)
+    with _writing(out):
         path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=tape.data_hash)
-    except OSError as exc:
-        raise ConfigError(f"--out {out}: results cannot be written there: {exc}") from exc
     m = result.metrics
     summary = {
         "result_hash": result.result_hash, "events": result.events, "fills": m["fills"],
@@ -228,7 +245,7 @@ def run_one(
     leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """One trial of a config, the same as `backtest` (the name that `tune` users look for)."""
-    backtest(config, data, out, sets, gamma, kappa, order_size, leverage, tag, as_json)
+    backtest(config, data, out, sets, gamma, kappa, order_size, leverage, tag, as_json=as_json)
 
 
 @app.command()

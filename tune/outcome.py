@@ -119,7 +119,8 @@ def _best_again(folder: Path, space: Space, best: Row | None) -> tuple[Series | 
         run = simulate(one.config, tape_of(one.config.data))
     except RaymakerError:  # a trial that was evaluated by something else than the simulator
         return None, False
-    s = run.samples[:: max(1, -(-len(run.samples) // _POINTS))]
+    s = run.samples[run.samples["mid"] > 0]  # 0: no book yet
+    s = s[:: max(1, -(-len(s) // _POINTS))]
     if len(s) == 0:
         return None, run.result_hash == best["result_hash"]
     size = np.array([run.instrument.size(int(n)) for n in s["pos_lots"]], dtype=np.float64)

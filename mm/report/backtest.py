@@ -46,7 +46,8 @@ def picture(samples: NDArray[Any], fills: NDArray[Any], tick: float, symbol: str
     else:
         start = int(samples["ts_ns"][0])
         t = (samples["ts_ns"] - start) * 1e-9
-        axes[0].plot(t, samples["mid"] * tick, color=_MID, lw=0.8, label="mid")
+        mid = np.where(samples["mid"] > 0, samples["mid"] * tick, np.nan)  # 0: no book yet
+        axes[0].plot(t, mid, color=_MID, lw=0.8, label="mid")
         for name, color, label in (("bid_tick", _OUR_BID, "our bid"), ("ask_tick", _OUR_ASK, "our ask")):
             quote = np.where(samples[name] > 0, samples[name] * tick, np.nan)
             axes[0].plot(t, quote, color=color, lw=0.6, alpha=0.8, label=label)

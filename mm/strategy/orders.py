@@ -130,9 +130,9 @@ def diff_orders(
     """Commands that turn the working orders into the targets; updates the table; returns how many were written.
 
     One resting order a side. Cancels come first. A side whose order is sent but not acknowledged is held as it is
-    (its outcome is unknown), and a new price that would cross it waits for the next decision. A live order of ours that
-    the other side's new price would cross is cancelled first. Every new order passes the risk gate (``mm.strategy.risk.gate``), with
-    orders being cancelled counted as open.
+    (its outcome is unknown), and a new price that would cross it waits for the next decision. A live order of ours
+    that the other side's new price would cross is cancelled first. Every new order passes the risk gate
+    (``mm.strategy.risk.gate``), with orders being cancelled counted as open.
     """
     n = 0
     kept_bid = -1

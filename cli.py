@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mm.errors import ConfigError, RaymakerError, RiskHalt
+from mm.errors import ConfigError, RaymakerError
 
 if TYPE_CHECKING:
     from mm.config import RawConfig
@@ -154,7 +154,11 @@ def live(
         summary = run_live(cfg, str(config), cfg.live.duration, table.update)
     _say(summary, as_json)
     if summary.get("halted"):
-        raise RiskHalt(f"the desk is halted: {summary['halted']}; `rearm` clears the latch")
+        print(f"raymaker: the desk is halted: {summary['halted']}; `rearm` clears the latch", file=sys.stderr)
+    elif summary.get("error"):
+        print(f"raymaker: {summary['error']}", file=sys.stderr)
+    if summary.get("exit_code"):
+        raise typer.Exit(summary["exit_code"])
 
 
 @app.command()
@@ -186,11 +190,15 @@ def halt(
 
 
 @app.command()
-def rearm(run: RunId = None, as_json: Json = False) -> None:
-    """Clear the halt latch and quote again."""
+def rearm(
+    run: RunId = None,
+    force: Annotated[bool, typer.Option("--force", help="Also a daily loss, before its UTC day is over.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Clear halt latches, of running desks and of earlier runs. A daily loss holds until 00:00 UTC."""
     from actors.desk import rearm as run_rearm
 
-    _say(run_rearm(run), as_json)
+    _say(run_rearm(run, force=force), as_json)
 
 
 # --- simulate --------------------------------------------------------------------------------------------------------

@@ -312,19 +312,28 @@ class ExecutorActor(LoopActor):
         asked_ns = time.time_ns()
         epoch = self.core.epoch
         open_orders = await self._client.open_orders()
-        positions = [await self._client.position(s) for s in self._symbols]
         if not self.core.ready or epoch != self.core.epoch:
             return
-        gone, unknown = self.book.reconcile(open_orders, asked_ns)
-        for instrument, cid in unknown:
-            self.log.warning("order %s is open but not ours to have: cancelling", cid)
+        found, unwanted = self.book.reconcile(open_orders, asked_ns)
+        for instrument, cid in unwanted:
+            self.log.warning("order %s is still open: cancelling", cid)
             await self._send_cancel(instrument, cid)
-        for key in gone:
+        for key in found.gone:
             await self._send_cancel(key.instrument, client_order_id(self.spec.prefix, key.id))
-        if gone:
-            self.log.warning("%d orders are not on the venue: dropped", len(gone))
+        if found.gone or found.found:
+            self.log.warning("%d orders are not on the venue, %d were not reported", len(found.gone), len(found.found))
             self._publish_sync(QUOTER, RISK)
-        if self.book.positions_differ(positions):
+        await self._compare_positions()
+
+    async def _compare_positions(self) -> None:
+        """A difference that stays: book what the venue's history knows and we do not; halt on what then remains."""
+        for i, symbol in enumerate(self._symbols):
+            fills = self.core.fills(i)
+            if not self.book.position_differs(await self._client.position(symbol), fills) or not self.core.ready:
+                continue
+            if self.book.missed(await self._client.fills(self.book.run_started_ns), time.time_ns()):
+                self._publish_sync(QUOTER, RISK)
+                continue
             self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
 
     # --- halt --------------------------------------------------------------------------------------------------------

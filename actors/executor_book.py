@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.base import DeskSpec
 from mm.core.types import COMMAND_NAMES, EXEC, EXEC_NAMES, FILL, PLACE, RecArray, records
-from mm.strategy.executor_core import VERDICTS, Command, ExecutorCore, OrderKey, read_commands
+from mm.strategy.executor_core import VERDICTS, Command, Differences, ExecutorCore, OrderKey, read_commands
 from mm.strategy.journal import Journal, read_journal
 from mm.strategy.risk import LIMITS
 from mm.strategy.state import PARAMS
@@ -122,19 +122,13 @@ class Book:
                 self.core.trades.update(seen[i])
                 self.note({"t": "position", "i": i, "lots": lots, "avg_tick": avg, "seen": seen[i]})
             return True
-        for f in fills:
-            if f.symbol in self._index:
-                e, detail = self._as_report(f, now_ns)
-                if self.execution(e[0], detail):
-                    self._log.warning("a fill that was not reported to us: %s %s @ %s", f.side, f.size, f.price)
+        self.missed(fills, now_ns)
         ours = [int(s[0].pos_lots) for s in self.core.states]
         theirs = {self._index[p.symbol]: self.instruments[self._index[p.symbol]].lots(p.size) for p in positions}
         return all(ours[i] == lots for i, lots in theirs.items())
 
-    def reconcile(
-        self, open_orders: Sequence[OpenOrder], asked_ns: int
-    ) -> tuple[list[OrderKey], list[tuple[int, str]]]:
-        """(our orders that are gone, open orders that we do not know as (instrument, client order id))."""
+    def reconcile(self, open_orders: Sequence[OpenOrder], asked_ns: int) -> tuple[Differences, list[tuple[int, str]]]:
+        """(what differs, orders to cancel as (instrument, client order id)): see ``ExecutorCore.reconcile``."""
         on_venue: dict[OrderKey, str] = {}
         foreign: list[tuple[int, str]] = []
         for o in open_orders:
@@ -145,17 +139,24 @@ class Book:
                 on_venue[OrderKey(self._index[o.symbol], int(number))] = o.client_order_id
             else:
                 foreign.append((self._index[o.symbol], o.client_order_id))
-        gone, unknown = self.core.reconcile(set(on_venue), asked_ns)
-        return gone, foreign + [(k.instrument, on_venue[k]) for k in unknown]
+        found = self.core.reconcile(set(on_venue), asked_ns)
+        return found, foreign + [(k.instrument, on_venue[k]) for k in found.unknown + found.again]
 
-    def positions_differ(self, positions: Sequence[Position]) -> bool:
-        """True when a position has differed by the same amount twice."""
-        found = [
-            self.core.position_differs(i, self.instruments[i].lots(p.size))
-            for p in positions
-            if (i := self._index[p.symbol]) >= 0
-        ]
-        return any(found)
+    def position_differs(self, p: Position, fills_before: int) -> bool:
+        """True when a position has differed by the same amount twice: see ``ExecutorCore.position_differs``."""
+        i = self._index[p.symbol]
+        return self.core.position_differs(i, self.instruments[i].lots(p.size), fills_before)
+
+    def missed(self, fills: Sequence[FillRecord], now_ns: int) -> int:
+        """Book what the venue's history knows and we do not; returns how many fills that were."""
+        n = 0
+        for f in fills:
+            if f.symbol in self._index:
+                e, detail = self._as_report(f, now_ns)
+                if self.execution(e[0], detail):
+                    n += 1
+                    self._log.warning("a fill that was not reported to us: %s %s @ %s", f.side, f.size, f.price)
+        return n
 
     def lease(self, payload: bytes, until_ns: int) -> None:
         """Limits and parameters from risk."""

@@ -94,6 +94,15 @@ class OrderKey:
     id: int
 
 
+class Differences(NamedTuple):
+    """What the venue's open orders say that our table did not."""
+
+    gone: list[OrderKey]  # ours that are not there any more
+    unknown: list[OrderKey]  # theirs that we do not know: to be cancelled
+    found: list[OrderKey]  # ours that rest although nobody told us
+    again: list[OrderKey]  # ours whose cancel had no effect: to be cancelled again
+
+
 class ExecutorCore:
     """State of one account. Times are nanoseconds since the epoch, passed in.
 
@@ -215,13 +224,16 @@ class ExecutorCore:
             if o.state in (SENT, CANCELING) and now_ns - o.ts_sent_ns > self.ack_timeout_ns
         ]
 
-    def reconcile(self, on_venue: set[OrderKey], asked_ns: int) -> tuple[list[OrderKey], list[OrderKey]]:
-        """Compare with the venue's open orders, asked for at ``asked_ns``: (ours that are gone, theirs we do not know).
+    def reconcile(self, on_venue: set[OrderKey], asked_ns: int) -> Differences:
+        """Compare with the venue's open orders, asked for at ``asked_ns``.
 
         A verdict needs two answers in a row, because a report may be on its way; only orders sent before the question
-        are judged. The gone are freed here, as if rejected; the unknown want cancelling.
+        are judged. The gone are freed here, as if rejected; those whose acknowledgement was lost become live. A cancel
+        that has not been answered in time wants sending again (it can only cancel).
         """
         gone: list[OrderKey] = []
+        found: list[OrderKey] = []
+        again: list[OrderKey] = []
         missing: dict[OrderKey, int] = {}
         known: set[OrderKey] = set()
         for i, orders in enumerate(self.orders):
@@ -231,8 +243,12 @@ class ExecutorCore:
                 key = OrderKey(i, int(o.id))
                 known.add(key)
                 if key in on_venue:
-                    if o.state == SENT:
-                        o.state = LIVE  # its acknowledgement was lost
+                    if o.state == SENT and asked_ns - o.ts_sent_ns > self.ack_timeout_ns:
+                        o.state = LIVE
+                        found.append(key)
+                    elif o.state == CANCELING and asked_ns - o.ts_sent_ns > self.ack_timeout_ns:
+                        o.ts_sent_ns = asked_ns
+                        again.append(key)
                 elif o.ts_sent_ns < asked_ns:
                     missing[key] = self._missing.get(key, 0) + 1
                     if missing[key] >= 2:
@@ -242,10 +258,19 @@ class ExecutorCore:
         strangers = on_venue - known
         unknown = sorted(strangers & self._strangers, key=lambda k: (k.instrument, k.id))
         self._strangers = strangers
-        return gone, unknown
+        return Differences(gone, unknown, found, again)
 
-    def position_differs(self, instrument: int, venue_lots: int) -> bool:
-        """True when the venue's position has differed from ours by the same amount twice in a row."""
+    def fills(self, instrument: int) -> int:
+        """Number of fills booked."""
+        return int(self.states[instrument][0].fills)
+
+    def position_differs(self, instrument: int, venue_lots: int, fills_before: int) -> bool:
+        """True when the venue's position has differed from ours by the same amount twice in a row.
+
+        ``fills_before`` is ``fills`` when the question was asked: an answer that a fill has overtaken says nothing.
+        """
+        if self.fills(instrument) != fills_before:
+            return False
         difference = venue_lots - int(self.states[instrument][0].pos_lots)
         before = self._mismatch.get(instrument, 0)
         self._mismatch[instrument] = difference

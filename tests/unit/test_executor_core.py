@@ -35,6 +35,7 @@ from mm.strategy.executor_core import (
     USED_ID,
     VERDICTS,
     Command,
+    Differences,
     ExecutorCore,
     OrderKey,
     adopt,
@@ -57,6 +58,7 @@ BTC = Instrument("BTC-USDT", "x", "linear", Decimal("0.1"), Decimal("0.001"), ba
 COIN = Instrument("BTC-USD", "x", "inverse", Decimal("0.5"), Decimal(1), contract_value=Decimal(100), base="BTC")
 S = 1_000_000_000
 NOW = 10**18
+NOTHING = Differences([], [], [], [])
 
 
 def make(max_pos=10, lease_s=1.0, instruments=(BTC,)) -> ExecutorCore:
@@ -182,9 +184,9 @@ def test_an_unanswered_order_is_asked_for_and_never_sent_again():
     core.place(place(1), 7, NOW)
     assert core.overdue(NOW + S) == []
     assert core.overdue(NOW + 3 * S) == [OrderKey(0, 1)]
-    assert core.reconcile(set(), NOW + 3 * S) == ([], [])  # its report may be on the way
+    assert core.reconcile(set(), NOW + 3 * S) == NOTHING  # its report may be on the way
     assert states(core) == {1: SENT}
-    assert core.reconcile(set(), NOW + 4 * S) == ([OrderKey(0, 1)], [])
+    assert core.reconcile(set(), NOW + 4 * S).gone == [OrderKey(0, 1)]
     assert states(core) == {}
     assert core.place(place(1), 7, NOW) == USED_ID
 
@@ -193,33 +195,63 @@ def test_an_order_that_shows_again_in_between_is_kept():
     core = make()
     core.place(place(1), 7, NOW)
     core.reconcile(set(), NOW + S)
-    assert core.reconcile({OrderKey(0, 1)}, NOW + 2 * S) == ([], [])
-    assert states(core) == {1: LIVE}  # its acknowledgement was lost
-    assert core.reconcile(set(), NOW + 3 * S) == ([], [])
-    assert core.reconcile(set(), NOW + 4 * S) == ([OrderKey(0, 1)], [])
+    assert core.reconcile({OrderKey(0, 1)}, NOW + 2 * S) == NOTHING
+    assert core.reconcile(set(), NOW + 3 * S) == NOTHING
+    assert core.reconcile(set(), NOW + 4 * S).gone == [OrderKey(0, 1)]
+
+
+def test_a_lost_acknowledgement_is_found_and_told():
+    core = make()
+    core.place(place(1), 7, NOW)
+    there = {OrderKey(0, 1)}
+    assert core.reconcile(there, NOW + S) == NOTHING  # it may be on its way
+    assert core.reconcile(there, NOW + 3 * S).found == [OrderKey(0, 1)]  # the quoter must hear of it, or holds the side
+    assert states(core) == {1: LIVE}
+    assert core.reconcile(there, NOW + 4 * S) == NOTHING
+
+
+def test_a_lost_cancel_is_sent_again_and_not_too_often():
+    core = make()
+    core.place(place(1), 7, NOW)
+    core.execution(report(ACK, 1), Decimal(0), "")
+    core.cancel(0, 1, NOW)
+    there = {OrderKey(0, 1)}
+    assert core.reconcile(there, NOW + S) == NOTHING
+    assert core.reconcile(there, NOW + 3 * S).again == [OrderKey(0, 1)]
+    assert core.overdue(NOW + 4 * S) == []
+    assert core.reconcile(there, NOW + 4 * S) == NOTHING
+    assert core.reconcile(there, NOW + 6 * S).again == [OrderKey(0, 1)]
+    assert states(core) == {1: CANCELING}
 
 
 def test_an_answer_older_than_the_order_says_nothing_about_it():
     core = make()
     core.place(place(1), 7, NOW)
     for _ in range(3):
-        assert core.reconcile(set(), NOW - S) == ([], [])
+        assert core.reconcile(set(), NOW - S) == NOTHING
     assert states(core) == {1: SENT}
 
 
 def test_orders_we_do_not_know_are_named():
     core = make()
-    assert core.reconcile({OrderKey(0, 9), OrderKey(0, 4)}, NOW) == ([], [])  # they may just have ended
-    assert core.reconcile({OrderKey(0, 9), OrderKey(0, 5)}, NOW) == ([], [OrderKey(0, 9)])
+    assert core.reconcile({OrderKey(0, 9), OrderKey(0, 4)}, NOW) == NOTHING  # they may just have ended
+    assert core.reconcile({OrderKey(0, 9), OrderKey(0, 5)}, NOW).unknown == [OrderKey(0, 9)]
 
 
 def test_a_position_differs_only_when_it_stays():
     core = make()
-    assert not core.position_differs(0, 1)
+    assert not core.position_differs(0, 1, 0)
     core.execution(report(FILL, 5), Decimal(0), "t")  # the report was on its way
-    assert not core.position_differs(0, 1)
-    assert not core.position_differs(0, 3)
-    assert core.position_differs(0, 3)
+    assert not core.position_differs(0, 1, 1)
+    assert not core.position_differs(0, 3, 1)
+    assert core.position_differs(0, 3, 1)
+
+
+def test_an_answer_that_a_fill_has_overtaken_says_nothing():
+    core = make()
+    for n in range(4):  # each time one lot is filled between the venue's answer and our look at it
+        core.execution(report(FILL, n), Decimal(0), f"t{n}")
+        assert not core.position_differs(0, n, n)
 
 
 def test_the_quoter_may_begin_when_the_lease_runs():

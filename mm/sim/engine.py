@@ -11,12 +11,14 @@ from mm.core.jit import inline_kernel, kernel
 from mm.core.types import CANCELING, LIVE, PLACE, Rec, RecArray
 from mm.sim.exchange import advance
 from mm.sim.latency import arrival_ns
-from mm.sim.state import FLIGHT_ROWS, REPORT_ROWS
+from mm.sim.liquidation import floored_equity
+from mm.sim.state import FLIGHT_ROWS, FUNDED, LIQUIDATED, REPORT_ROWS
 from mm.sim.tables import Messages, Observed, Strategies, Venue
 from mm.strategy.kernel import decide_on
 from mm.strategy.orders import diff_orders, on_exec, simulated_fee
-from mm.strategy.portfolio import apply_funding, equity
-from mm.strategy.risk import mark_loss
+from mm.strategy.portfolio import apply_liquidation
+from mm.strategy.rate import hold_back
+from mm.strategy.risk import HALT_LIQUIDATION, mark_loss
 
 
 @inline_kernel
@@ -43,17 +45,29 @@ def _deliver(v: Venue, g: Strategies, k: int, until_ns: int) -> None:
         if r.arrive_ns > until_ns:
             return
         z.reports_head += 1
-        fee = simulated_fee(p, r.tick, r.lots, True)
-        on_exec(s, p, g.orders[k], r.kind, r.id, r.side, r.tick, r.lots, True, fee)
+        if r.kind == FUNDED:
+            s.funding += r.amount
+        elif r.kind == LIQUIDATED:
+            apply_liquidation(s, p, r.side, r.tick, r.lots, r.fee_units_e8, r.amount)
+            s.halted = HALT_LIQUIDATION
+        else:
+            fee = simulated_fee(p, r.tick, r.lots, True)
+            on_exec(s, p, g.orders[k], r.kind, r.id, r.side, r.tick, r.lots, True, fee)
     z.reports_head = 0
     z.reports_tail = 0
 
 
 @inline_kernel
-def _mark(g: Strategies, k: int, mid: float, now_ns: int) -> None:
+def _has_traded(s: Rec) -> bool:
+    """There is a profit to speak of: fills, or inventory from the start."""
+    return bool(s.fills > 0 or s.pos_lots != 0)
+
+
+@inline_kernel
+def _mark(v: Venue, g: Strategies, k: int, mid: float, now_ns: int) -> None:
     """Equity, drawdown and daily loss of strategy ``k`` at a new mid; a breach halts it."""
     s = g.state[k]
-    halt = mark_loss(g.loss[k], g.limits[k], equity(s, g.params[k], mid), now_ns)
+    halt = mark_loss(g.loss[k], g.limits[k], floored_equity(s, g.params[k], v.sets[k], mid), now_ns)
     if halt != 0 and s.halted == 0:
         s.halted = halt
 
@@ -66,11 +80,8 @@ def _take_marks(v: Venue, g: Strategies, marks: RecArray, first: int, last: int)
         for k in range(v.sets.shape[0]):
             if v.sets[k].reports_head < v.sets[k].reports_tail:
                 _deliver(v, g, k, mark.ts_ns)
-            if g.state[k].fills > 0:
-                if mark.mid > 0.0:
-                    _mark(g, k, mark.mid, mark.ts_ns)
-                else:
-                    apply_funding(g.state[k], g.params[k], mark.tick, mark.funding_e9)
+            if _has_traded(g.state[k]):
+                _mark(v, g, k, mark.mid, mark.ts_ns)
 
 
 @inline_kernel
@@ -136,17 +147,18 @@ def replay(
                 _deliver(v, g, k, now_ns)
             bid_tick, ask_tick = _resting(own)
             _account(v.sets[k], f.valid, bid_tick != 0 and ask_tick != 0, now_ns)
-            if f.valid and s.fills > 0:
-                _mark(g, k, f.mid, now_ns)
+            if f.valid and _has_traded(s):
+                _mark(v, g, k, f.mid, now_ns)
             decide_on(f, g.model[k], g.policy[k], p, s, now_ns, False, g.target[0])
             n_cmds = diff_orders(p, s, g.limits[k], own, g.target[0], 0, now_ns, g.cmds)
             if n_cmds > 0:
+                n_cmds = hold_back(g.rate[k], own, g.cmds, n_cmds, now_ns)
                 _send(v, k, g.cmds, n_cmds, now_ns)
             if sampled:
                 row = samples[k, number // stride]
                 row.ts_ns = now_ns
                 row.mid = f.mid
-                row.equity_usd = equity(s, p, f.mid) if s.fills > 0 else 0.0
+                row.equity_usd = floored_equity(s, p, v.sets[k], f.mid) if _has_traded(s) else 0.0
                 row.pos_lots = s.pos_lots
                 row.bid_tick = bid_tick
                 row.ask_tick = ask_tick

@@ -15,48 +15,43 @@ from typing import Any
 import numpy as np
 
 from mm.core.bits import lowest_bit
-from mm.core.jit import inline_kernel
+from mm.core.jit import hot_kernel, inline_kernel
 from mm.core.types import (
     ACK,
     ASK,
     BID,
     BUY,
     CANCEL_REJECT,
-    CANCELED,
     CLEAR_ASK,
     CLEAR_BID,
     FILL,
+    FUNDING,
+    MARK,
     PLACE,
     REJECT,
     SELL,
     Rec,
 )  # fmt: skip
-from mm.sim.latency import arrival_ns
 from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
+from mm.sim.liquidation import book_fill, liquidation_tick, margin_call, watch
 from mm.sim.queue import executed_lots, lots_ahead, on_level_change
-from mm.sim.state import FLIGHT_ROWS, REPORT_ROWS
+from mm.sim.reports import report, report_money, withdraw
+from mm.sim.state import (
+    AFTER_LIQUIDATION,
+    BUSY,
+    FLIGHT_ROWS,
+    FUNDED,
+    MAX_TIERS,
+    MIN_NOTIONAL,
+    NO_BASE,
+    OFF_GRID,
+    POST_ONLY,
+    SELF_TRADE,
+)
 from mm.sim.tables import Messages, Venue
+from mm.strategy.portfolio import funding_flow
 
 NEVER_NS = np.iinfo(np.int64).max
-
-
-@inline_kernel
-def _report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int) -> int:
-    """An execution report leaves for strategy ``k``; returns when it arrives."""
-    z = v.sets[k]
-    arrive_ns = arrival_ns(v.connections[2 * k + 1], v.series, ts_ns)
-    if z.reports_tail - z.reports_head >= REPORT_ROWS:
-        z.overflow += 1
-        return arrive_ns
-    r = v.reports[k * REPORT_ROWS + z.reports_tail % REPORT_ROWS]
-    z.reports_tail += 1
-    r.kind = kind
-    r.id = o_id
-    r.side = side
-    r.tick = tick
-    r.lots = lots
-    r.arrive_ns = arrive_ns
-    return arrive_ns
 
 
 @inline_kernel
@@ -72,7 +67,7 @@ def _fill(v: Venue, k: int, side: int, lots: int, ts_ns: int, mid: float) -> Non
     z = v.sets[k]
     tick = v.base_tick + o.index
     cursor = v.cursor[0]
-    recv_ns = _report(v, k, FILL, o.id, side, tick, lots, ts_ns)
+    recv_ns = report(v, k, FILL, o.id, side, tick, lots, ts_ns)
     if cursor.fills < v.fills.shape[0]:
         row = v.fills[cursor.fills]
         row.ts_exch_ns = ts_ns
@@ -92,6 +87,22 @@ def _fill(v: Venue, k: int, side: int, lots: int, ts_ns: int, mid: float) -> Non
             v.bid_sets[o.index] &= ~(1 << k)
         else:
             v.ask_sets[o.index] &= ~(1 << k)
+    book_fill(v.accounts[k], v.params[k], z, v.tiers, k * MAX_TIERS, side, tick, lots)
+    watch(cursor, z, v.accounts[k].pos_lots, v.base_tick)
+
+
+@hot_kernel
+def _settle_funding(v: Venue, tick: int, rate_e9: int, ts_ns: int) -> None:
+    """Funding on the positions held at the exchange now."""
+    for k in range(v.sets.shape[0]):
+        a, p = v.accounts[k], v.params[k]
+        if a.pos_lots != 0:
+            amount = funding_flow(p, a.pos_lots, tick, rate_e9)
+            a.funding += amount
+            report_money(v, k, FUNDED, 0, tick, 0, ts_ns, 0, amount)
+            z = v.sets[k]
+            z.liq_tick = liquidation_tick(a, p, z, v.tiers, k * MAX_TIERS)
+            watch(v.cursor[0], z, a.pos_lots, v.base_tick)
 
 
 @inline_kernel
@@ -137,18 +148,50 @@ def _trade(v: Venue, side: int, i: int, lots: int, ts_ns: int, mid: float) -> No
             _fill(v, k, side, done if v.sets[k].partial else o.leaves, ts_ns, mid)
 
 
+@hot_kernel
+def _meets_own(v: Venue, k: int, c: Rec) -> bool:
+    """A new order would trade with the strategy's own order of the other side."""
+    if c.side > 0:
+        return bool(v.ask_orders[k].leaves > 0 and c.index >= v.ask_orders[k].index)
+    return bool(v.bid_orders[k].leaves > 0 and c.index <= v.bid_orders[k].index)
+
+
+@hot_kernel
+def _refusal(v: Venue, k: int, c: Rec) -> int:
+    """Why a new order is rejected, an index into REFUSALS; -1: it is not."""
+    z, cursor = v.sets[k], v.cursor[0]
+    o = v.bid_orders[k] if c.side > 0 else v.ask_orders[k]
+    if z.liquidated_ns != 0:
+        return AFTER_LIQUIDATION
+    if c.index < 0 or c.index >= v.bids.shape[0]:
+        return OFF_GRID
+    if c.index >= cursor.ba if c.side > 0 else c.index <= cursor.bb:
+        return POST_ONLY
+    if o.leaves > 0:
+        return BUSY
+    if c.lots * (1 if v.params[k].inverse else v.base_tick + c.index) < z.min_units:
+        return MIN_NOTIONAL
+    if v.params[k].spot and c.side < 0 and c.lots > v.accounts[k].pos_lots:
+        return NO_BASE
+    if not z.cancel_resting and _meets_own(v, k, c):
+        return SELF_TRADE
+    return -1
+
+
 @inline_kernel
 def _take_command(v: Venue, k: int, c: Rec) -> None:
     """A command of strategy ``k`` arrives: a post-only order rests or is rejected, a cancel finds its order or not."""
     tick = v.base_tick + c.index
     o = v.bid_orders[k] if c.side > 0 else v.ask_orders[k]
-    cursor = v.cursor[0]
     if c.op == PLACE:
-        crosses = c.index >= cursor.ba if c.side > 0 else c.index <= cursor.bb
-        if crosses or o.leaves > 0 or c.index < 0 or c.index >= v.bids.shape[0]:
+        refusal = _refusal(v, k, c)
+        if refusal >= 0:
+            v.refusals[k, refusal] += 1
             v.sets[k].rejects += 1
-            _report(v, k, REJECT, c.id, c.side, tick, c.lots, c.arrive_ns)
+            report(v, k, REJECT, c.id, c.side, tick, c.lots, c.arrive_ns)
             return
+        if _meets_own(v, k, c):
+            withdraw(v, k, -c.side, c.arrive_ns)
         o.id = c.id
         o.index = c.index
         o.leaves = c.lots
@@ -159,16 +202,11 @@ def _take_command(v: Venue, k: int, c: Rec) -> None:
             v.bid_sets[c.index] |= 1 << k
         else:
             v.ask_sets[c.index] |= 1 << k
-        _report(v, k, ACK, c.id, c.side, tick, c.lots, c.arrive_ns)
+        report(v, k, ACK, c.id, c.side, tick, c.lots, c.arrive_ns)
     elif o.leaves > 0 and o.id == c.id:
-        _report(v, k, CANCELED, c.id, c.side, tick, o.leaves, c.arrive_ns)
-        o.leaves = 0
-        if c.side > 0:
-            v.bid_sets[o.index] &= ~(1 << k)
-        else:
-            v.ask_sets[o.index] &= ~(1 << k)
+        withdraw(v, k, c.side, c.arrive_ns)
     else:
-        _report(v, k, CANCEL_REJECT, c.id, c.side, tick, 0, c.arrive_ns)
+        report(v, k, CANCEL_REJECT, c.id, c.side, tick, 0, c.arrive_ns)
 
 
 @inline_kernel
@@ -271,6 +309,14 @@ def _take_messages(v: Venue, t: Messages, until_ns: int) -> None:
                 bb, lowb = clear_bids(v.bids, i, bb, lowb)
             elif kind == CLEAR_ASK:
                 ba, hia = clear_asks(v.asks, i, ba, hia)
+            elif kind == FUNDING:
+                _settle_funding(v, v.base_tick + i, t.lots[e], ts_ns)
+            elif kind == MARK and cursor.by_mark:
+                margin_call(v, float(v.base_tick + i), ts_ns)
+        if (bb + ba <= cursor.liq_lo or bb + ba >= cursor.liq_hi) and t.whole[m]:
+            mid = _mid(v, bb, ba)
+            if not math.isnan(mid):
+                margin_call(v, mid, ts_ns)
         m += 1
     cursor.bb, cursor.ba, cursor.lowb, cursor.hia = bb, ba, lowb, hia
     cursor.message = m

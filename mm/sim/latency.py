@@ -162,7 +162,7 @@ def connect(
         if latency.repeat:
             c.start_ns, c.repeat_ns = begin, max(last - first, 1)
         elif first > end or last < begin:
-            raise DataError(f"latency series {latency.file}: not of the time of {tape.path}; say repeat: true to use it")
+            raise DataError(f"latency series {latency.file}: not of the tape's time; say repeat: true to use it anyway")
     else:
         c.model, c.base_ns = CONSTANT, round(latency * 1e9)
 
@@ -177,6 +177,7 @@ class Feed(NamedTuple):
 
 
 def feed_of(latency: str | float | LognormalLatency, seed: int) -> Feed:
+    """The feed of a config's ``sim.feed_latency``."""
     if isinstance(latency, str):
         return Feed(-1)
     if isinstance(latency, LognormalLatency):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.core.types import FUNDING, records
+from mm.core.types import records
 from mm.sim.latency import Feed, receive_ns
 from mm.sim.observe import observe
 from mm.sim.state import EXCHANGE, MARK, OBSERVER
@@ -61,21 +61,17 @@ def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
     observer, feature = records(1, OBSERVER), records(1, FEATURES)
     feature[0].sigma2 = view.sigma2
     recv = receive_ns(tape, view.feed)
-    stream = Messages(tape.words, tape.lots, recv, tape.msg_start, base_tick)
+    stream = Messages(tape.words, tape.lots, recv, tape.msg_start, tape.msg_whole, base_tick)
     for start in range(0, len(view.decide_ns), CHUNK):
         decide_ns = view.decide_ns[start : start + CHUNK]
         first = int(observer[0].message)
         messages = int(np.searchsorted(recv, decide_ns[-1], side="right")) - first
-        rows = tape.words[int(tape.msg_start[first]) : int(tape.msg_start[first + messages])]
-        funding = int(np.count_nonzero(rows >> 28 == FUNDING))
         seen = Observed(
             decide_ns,
             records(len(decide_ns), FEATURES),
-            records(messages + funding, MARK),
+            records(messages, MARK),
             np.zeros(len(decide_ns), np.int64),
         )
         observer[0].marks = 0
-        observe(
-            stream, tape.msg_whole, bids, asks, touch[0], observer[0], feature[0], view.sample_ns, view.halflife_s, seen
-        )
+        observe(stream, bids, asks, touch[0], observer[0], feature[0], view.sample_ns, view.halflife_s, seen)
         yield seen._replace(marks=seen.marks[: int(observer[0].marks)].copy())

@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 
 from mm.core.jit import hot_kernel
-from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, Rec
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, Rec
 from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.sim.tables import Column, Messages, Observed
 from mm.strategy.features import sample_volatility, set_touch
 
 
 @hot_kernel
-def _mark(seen: Observed, ob: Rec, ts_ns: int, mid: float, funding_e9: int, tick: int) -> None:
+def _mark(seen: Observed, ob: Rec, ts_ns: int, mid: float) -> None:
     row = seen.marks[ob.marks]
     row.ts_ns = ts_ns
     row.mid = mid
-    row.funding_e9 = funding_e9
-    row.tick = tick
     ob.marks += 1
 
 
@@ -50,13 +48,13 @@ def _keep(row: Rec, f: Rec) -> None:
 
 @hot_kernel
 def observe(
-    t: Messages, whole: Column, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, sample_ns: int,
+    t: Messages, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, sample_ns: int,
     halflife_s: float, seen: Observed,
 ) -> None:  # fmt: skip
     """Replay the strategy's clock over ``seen.decide_ns``, filling features, marks and ``mark_end``.
 
     Our orders are not in a recorded book, so nothing is netted out. ``bids``, ``asks``, ``touch``, ``ob`` and ``f``
-    carry over to the next chunk of decisions. There is room for one mark a message and one a funding settlement.
+    carry over to the next chunk of decisions. There is room for one mark a message.
     """
     m = ob.message
     bb, ba, lowb, hia = touch.bb, touch.ba, touch.lowb, touch.hia
@@ -78,15 +76,13 @@ def observe(
                     bb, lowb = clear_bids(bids, i, bb, lowb)
                 elif kind == CLEAR_ASK:
                     ba, hia = clear_asks(asks, i, ba, hia)
-                elif kind == FUNDING:
-                    _mark(seen, ob, ts_ns, 0.0, t.lots[e], t.base_tick + i)
-            if whole[m]:
+            if t.whole[m]:
                 _take_touch(t, bids, asks, f, bb, ba)
                 if f.valid:
                     sample_volatility(f, sample_ns, halflife_s, ts_ns)
                     if f.mid != ob.last_mid:
                         ob.last_mid = f.mid
-                        _mark(seen, ob, ts_ns, f.mid, 0, 0)
+                        _mark(seen, ob, ts_ns, f.mid)
             m += 1
         _take_touch(t, bids, asks, f, bb, ba)
         _keep(seen.features[d], f)

@@ -18,23 +18,23 @@ from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
 from mm.errors import ConfigError, RaymakerError
 from mm.models.base import MODEL_PARAMS, POLICY
 from mm.sim.engine import replay
-from mm.sim.exchange import NEVER_NS
-from mm.sim.latency import CONNECTION, ORDERS, RESPONSES, Series, connect, feed_of, receive_ns
+from mm.sim.latency import feed_of, receive_ns
 from mm.sim.market import MarketView, observations
 from mm.sim.metrics import Metric, summarise
-from mm.sim.queue import MODELS as QUEUE_MODELS
-from mm.sim.state import EXCHANGE, FILL_ROW, FLIGHT_ROWS, GROUP, IN_FLIGHT, REPORT, REPORT_ROWS, SAMPLE, SET, XORDER
-from mm.sim.tables import Messages, Strategies, Venue
+from mm.sim.state import FILL_ROW, GROUP, SAMPLE
+from mm.sim.tables import Messages, Strategies
 from mm.sim.tape import Tape
+from mm.sim.venue import open_venue
 from mm.strategy.orders import MAX_COMMANDS
+from mm.strategy.rate import RATE
 from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.setup import StrategyRecords, resolve
 from mm.strategy.state import PARAMS, STATE, TARGET
 
 MAX_SAMPLES = 4000
-FILL_ROWS = 1 << 14  # of one pass before they are moved out
 _RECORDS = {
     "params": PARAMS, "model": MODEL_PARAMS, "policy": POLICY, "state": STATE, "limits": LIMITS, "loss": LOSS,
+    "rate": RATE,
 }  # fmt: skip
 
 
@@ -112,7 +112,11 @@ def _view(cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.
     p = r.params[0]
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
     return MarketView(
-        times, feed_of(cfg.sim.feed_latency, cfg.seed), int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
+        times,
+        feed_of(cfg.sim.feed_latency, cfg.seed),
+        int(p.sigma_sample_ns),
+        float(p.sigma_halflife_s),
+        float(r.features[0].sigma2),
     )
 
 
@@ -123,49 +127,17 @@ def _stack(parts: Sequence[StrategyRecords], name: str) -> RecArray:
     return out
 
 
-def _venue(configs: Sequence[RunConfig], tape: Tape) -> Venue:
-    """An empty exchange for one strategy per config."""
-    n = len(configs)
-    base_tick, n_levels = tape.book_window
-    sets, connections, series = records(n, SET), records(2 * n, CONNECTION), Series()
-    for k, (z, cfg) in enumerate(zip(sets, configs, strict=True)):
-        connect(connections[2 * k], cfg.sim.order_latency, cfg.seed, ORDERS, series, tape)
-        connect(connections[2 * k + 1], cfg.sim.response_latency, cfg.seed, RESPONSES, series, tape)
-        z.queue_model = QUEUE_MODELS[cfg.sim.queue.model]
-        z.queue_n = cfg.sim.queue.n
-        z.partial = cfg.sim.partial_fills
-    cursor = records(1, EXCHANGE)
-    cursor[0] = (-1, n_levels, n_levels, -1, n_levels, -1, n_levels, -1, 0, 0)
-    return Venue(
-        cursor,
-        bids=np.zeros(n_levels, tape.lots.dtype),
-        asks=np.zeros(n_levels, tape.lots.dtype),
-        bid_sets=np.zeros(n_levels, np.int64),
-        ask_sets=np.zeros(n_levels, np.int64),
-        bid_orders=records(n, XORDER),
-        ask_orders=records(n, XORDER),
-        sets=sets,
-        connections=connections,
-        series=series.table(),
-        due_ns=np.full(n, NEVER_NS, np.int64),
-        flight=records(n * FLIGHT_ROWS, IN_FLIGHT),
-        reports=records(n * REPORT_ROWS, REPORT),
-        fills=records(FILL_ROWS, FILL_ROW),
-        base_tick=base_tick,
-    )
-
-
 def _run_pass(group: Sequence[tuple[Any, MarketView, int, RunConfig, StrategyRecords]], tape: Tape) -> list[Any]:
     """One pass over the tape for up to 64 configs of one market view: [(number, result)]."""
     view = group[0][1]
     parts = [g[4] for g in group]
     configs = [g[3] for g in group]
     n = len(group)
-    venue = _venue(configs, tape)
     stacked = {name: _stack(parts, name) for name in _RECORDS}
+    venue = open_venue(configs, tape, stacked["params"], stacked["state"])
     orders = np.zeros((n, ORDER_SLOTS), ORDER).view(np.recarray)
     strategies = Strategies(**stacked, orders=orders, target=records(1, TARGET), cmds=records(MAX_COMMANDS, COMMAND))
-    messages = Messages(tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.book_window[0])
+    messages = Messages(tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.msg_whole, tape.book_window[0])
     stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))
     samples = np.zeros((n, -(-len(view.decide_ns) // stride)), SAMPLE).view(np.recarray)
     log = []

@@ -20,14 +20,33 @@ XORDER = np.dtype(
 IN_FLIGHT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("index", "i8"), ("side", "i8"), ("op", "i8")])
 """A command on its way to the exchange."""
 
-REPORT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("tick", "i8"), ("side", "i8"), ("kind", "i8")])
-"""An execution report on its way back to us."""
+REPORT = np.dtype(
+    [
+        ("arrive_ns", "i8"),
+        ("id", "i8"),
+        ("lots", "i8"),
+        ("tick", "i8"),
+        ("side", "i8"),
+        ("kind", "i8"),  # of EXEC, or one of the two below
+        ("fee_units_e8", "i8"),  # LIQUIDATED, linear: tick x lot x 1e-8
+        ("amount", "f8"),  # FUNDED: received, quote or coin; LIQUIDATED, inverse: fee in coin
+    ]
+)
+"""A report on its way back to us."""
+
+FUNDED: Final = 8  # a funding settlement on the position at the exchange
+LIQUIDATED: Final = 9  # the venue has closed the position at `tick`
+
+REFUSALS: Final = ("post_only", "self_trade", "min_notional", "no_base", "liquidated", "busy", "off_grid")
+"""Why the exchange rejects an order: it would take, it meets our own, it is too small at its price, spot that is not
+held, after a liquidation, that side has an order already, a price outside the tape's window."""
+POST_ONLY, SELF_TRADE, MIN_NOTIONAL, NO_BASE, AFTER_LIQUIDATION, BUSY, OFF_GRID = range(len(REFUSALS))
 
 FILL_ROW = np.dtype(
     [
         ("ts_exch_ns", "i8"),
         ("ts_recv_ns", "i8"),
-        ("order_id", "i8"),
+        ("order_id", "i8"),  # 0: closed by the venue in a liquidation
         ("side", "i8"),
         ("tick", "i8"),
         ("lots", "i8"),
@@ -53,6 +72,18 @@ SET = np.dtype(
         ("queue_model", "i8"),
         ("queue_n", "f8"),
         ("partial", "i8"),  # 0: an order whose turn has come fills wholly, whatever the trade's size
+        ("cancel_resting", "i8"),  # 1: self-trade prevention cancels the older order, 0: it rejects the newer
+        ("min_units", "i8"),  # min notional in tick x lot (inverse: lots), rounded up
+        ("tiers", "i8"),  # of maintenance margin, 0: never liquidated
+        ("maintenance", "i8"),  # mm.sim.liquidation.RULES
+        ("close_at_mark", "i8"),
+        ("leverage", "f8"),
+        ("wallet", "f8"),  # at the start, quote (inverse: coin)
+        # the account at the exchange, beside its STATE record
+        ("entry", "f8"),  # average entry of the position, ticks
+        ("liq_tick", "f8"),  # mark at which it is liquidated, nan: none
+        ("liquidated_ns", "i8"),  # 0: not
+        ("liquidation_loss_usd", "f8"),
         # messages in flight: rows of this strategy's part of the tables; both start again at 0 when they run empty
         ("flight_head", "i8"),
         ("flight_tail", "i8"),
@@ -75,6 +106,8 @@ EXCHANGE = np.dtype(
     [
         ("bb", "i8"), ("ba", "i8"), ("lowb", "i8"), ("hia", "i8"),  # touch (mm.sim.levels)
         ("own_bid_lo", "i8"), ("own_bid_hi", "i8"), ("own_ask_lo", "i8"), ("own_ask_hi", "i8"),  # where strategies rest
+        ("liq_lo", "i8"), ("liq_hi", "i8"),  # bb + ba at or beyond which margins are looked at
+        ("by_mark", "i8"),  # 1: margins are checked at MARK events, not at mids
         ("message", "i8"),  # next message of the tape
         ("fills", "i8"),  # rows used of the fill table
     ]
@@ -84,9 +117,10 @@ EXCHANGE = np.dtype(
 OBSERVER = np.dtype([("message", "i8"), ("last_mid", "f8"), ("marks", "i8")])
 """The strategy's clock's cursor through the tape."""
 
-MARK = np.dtype([("ts_ns", "i8"), ("mid", "f8"), ("funding_e9", "i8"), ("tick", "i8")])
-"""A new mid (``mid`` > 0), or a funding settlement at ``tick``, as the strategy learns of it."""
+MARK = np.dtype([("ts_ns", "i8"), ("mid", "f8")])
+"""A new mid [ticks], as the strategy learns of it."""
 
 FLIGHT_ROWS: Final = 64  # rings, per strategy
 REPORT_ROWS: Final = 4096  # a big order is filled in many pieces between two decisions
+MAX_TIERS: Final = 16  # of maintenance margin, per strategy
 GROUP: Final = 64  # strategies in one pass: one bit each

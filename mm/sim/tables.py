@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mm.core.book import Levels
 from mm.core.types import RecArray
 
+Floats = NDArray[np.float64]
 Column = Any  # one column of a tape: any integer dtype, shape (n,); untyped because kernels mix the widths
 
 
@@ -20,6 +24,7 @@ class Messages(NamedTuple):
     lots: Column
     ts_ns: Column
     start: Column
+    whole: Column  # (messages,) 0: a part of a message that continues
     base_tick: int
 
 
@@ -34,6 +39,10 @@ class Venue(NamedTuple):
     bid_orders: RecArray  # (n,) XORDER
     ask_orders: RecArray
     sets: RecArray  # (n,) SET
+    params: RecArray  # (n,) PARAMS
+    accounts: RecArray  # (n,) STATE as the exchange knows it: fills count when they happen
+    tiers: Floats  # (n * MAX_TIERS, 2) maintenance margin: rate, deduction
+    refusals: Levels  # (n, REFUSALS) rejected orders by reason
     connections: RecArray  # (2 n,) CONNECTION: orders and responses of each strategy in turn
     series: Levels  # (rows, 2) measured latencies
     due_ns: Levels  # (n,) arrival of each strategy's next command
@@ -53,6 +62,7 @@ class Strategies(NamedTuple):
     orders: RecArray  # (n, ORDER_SLOTS)
     limits: RecArray
     loss: RecArray
+    rate: RecArray
     target: RecArray  # (1,) scratch
     cmds: RecArray  # (MAX_COMMANDS,) scratch
 

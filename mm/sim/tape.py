@@ -17,10 +17,12 @@ from mm.config.schema import DataConfig
 from mm.core.book import Levels, apply, is_valid, new_book
 from mm.core.instrument import Instrument
 from mm.core.jit import hot_kernel, source_hash
-from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, LAST, RecArray
+from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, LAST, MARK, RecArray
 from mm.data.store import Store
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import DataError
+
+_CHUNK = 1 << 20  # rows looked at at once
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,6 +49,7 @@ class Tape:
     msg_start: NDArray[np.int64]
     msg_whole: NDArray[np.uint8]
     book_window: tuple[int, int]
+    has_marks: bool = False  # the tape says what the mark price is
     features: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # mm.sim.market keeps its own
     clocks: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # and mm.sim.latency
 
@@ -118,6 +121,7 @@ def from_store(store: Store) -> Tape:
         store.path, store.instrument, store.data_hash, _first_mid(store), n, n - rows, words[:rows], lots[:rows],
         msg_exch[:messages].copy(), msg_recv[:messages].copy(), msg_start[: messages + 1].copy(),
         msg_whole[:messages].copy(), (base, n_levels),
+        any(bool(np.any(store.kind[k : k + _CHUNK] == MARK)) for k in range(0, n, _CHUNK)),
     )  # fmt: skip
 
 

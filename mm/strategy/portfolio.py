@@ -41,13 +41,39 @@ def apply_fill(s: Rec, p: Rec, side: int, tick: int, lots: int, maker: bool, fee
 
 
 @hot_kernel
-def apply_funding(s: Rec, p: Rec, mark_tick: int, rate_e9: int) -> None:
-    """A funding settlement on the position held now: the holder pays ``position * mark * rate`` when long."""
+def funding_flow(p: Rec, pos_lots: int, mark_tick: int, rate_e9: int) -> float:
+    """Cash received at a settlement by the holder of a position: a long one pays ``position * mark * rate``."""
     rate = rate_e9 * FUNDING_RATE_UNIT
     if p.inverse:
-        s.funding -= s.pos_lots * p.unit_value / (mark_tick * p.tick_size) * rate
-    else:
-        s.funding -= s.pos_lots * mark_tick * p.unit_value * rate
+        return float(-(pos_lots * p.unit_value / (mark_tick * p.tick_size) * rate))
+    return float(-(pos_lots * mark_tick * p.unit_value * rate))
+
+
+@hot_kernel
+def apply_funding(s: Rec, p: Rec, mark_tick: int, rate_e9: int) -> None:
+    """A funding settlement on the position held now."""
+    s.funding += funding_flow(p, s.pos_lots, mark_tick, rate_e9)
+
+
+@hot_kernel
+def apply_liquidation(s: Rec, p: Rec, side: int, tick: int, lots: int, fee_units_e8: int, fee_coin: float) -> None:
+    """The venue closed a position, as a taker, for a fee that it chose (the one that fits the contract counts)."""
+    fee_coin += s.fee_coin
+    apply_fill(s, p, side, tick, lots, False, fee_units_e8)
+    s.fee_coin = fee_coin
+
+
+@hot_kernel
+def average_entry(p: Rec, entry: float, pos_lots: int, side: int, tick: int, lots: int) -> float:
+    """Average entry [ticks] after a fill on a position: adding averages, reducing leaves it, a flip starts anew."""
+    if pos_lots * side < 0:
+        return entry if lots <= abs(pos_lots) else float(tick)
+    held = abs(pos_lots)
+    if held == 0:
+        return float(tick)
+    if p.inverse:
+        return float((held + lots) / (held / entry + lots / tick))
+    return float((held * entry + lots * tick) / (held + lots))
 
 
 @hot_kernel

@@ -46,7 +46,8 @@ HALT_DAILY_LOSS: Final = 1
 HALT_DRAWDOWN: Final = 2
 HALT_OPERATOR: Final = 3
 HALT_POSITION: Final = 4
-HALT_REASONS: Final = ("", "daily_loss", "drawdown", "operator", "position_mismatch")
+HALT_LIQUIDATION: Final = 5
+HALT_REASONS: Final = ("", "daily_loss", "drawdown", "operator", "position_mismatch", "liquidation")
 
 DAY_NS: Final = 86_400_000_000_000
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mm.config.schema import GammaFromQmax, RunConfig
+from mm.core.fees import Fees, tier_fees
 from mm.core.instrument import Instrument
 from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
 from mm.core.units import Volatility
@@ -17,6 +18,7 @@ from mm.models.base import POLICY
 from mm.models.registry import model_params
 from mm.models.risk_aversion import gamma_from_qmax
 from mm.strategy.orders import MAX_COMMANDS
+from mm.strategy.rate import RATE, fill_rate
 from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.state import FEATURES, PARAMS, STATE, TARGET
 
@@ -38,6 +40,7 @@ class StrategyRecords:
     orders: RecArray
     limits: RecArray
     loss: RecArray
+    rate: RecArray
     target: RecArray
     cmds: RecArray
 
@@ -48,6 +51,26 @@ def _ns(seconds: float) -> int:
 
 def _fee_e8(fee: Any) -> int:
     return round(float(fee) * 1e8)
+
+
+def fees_of(cfg: RunConfig, instrument: Instrument) -> Fees:
+    """Fees of a simulation: those of the config, else of its tier, else the instrument's."""
+    sim = cfg.sim
+    base = Fees(instrument.maker_fee, instrument.taker_fee)
+    if sim.fee_tier is not None:
+        base = tier_fees(sim.fee_tier, instrument.kind)
+    maker = base.maker if sim.maker_fee is None else sim.maker_fee
+    return Fees(maker, base.taker if sim.taker_fee is None else sim.taker_fee)
+
+
+def _hold_opening(s: Any, cfg: RunConfig, instrument: Instrument, ref_price: float) -> None:
+    """Start with the opening inventory, bought at the reference price: profit counts from its value."""
+    if cfg.strategy.opening_base is None:
+        return
+    if instrument.kind != "spot":
+        raise ConfigError(f"strategy.opening_base: {instrument.symbol} is {instrument.kind}; only spot is held")
+    s.pos_lots = _lots(cfg.strategy.opening_base, instrument, ref_price, "strategy.opening_base")
+    s.cash_units = -round(int(s.pos_lots) * (ref_price / float(instrument.tick_size)))
 
 
 def order_lots(cfg: RunConfig, instrument: Instrument, ref_price: float) -> tuple[int, int]:
@@ -122,7 +145,8 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     arrays = {
         "params": records(1, PARAMS), "policy": records(1, POLICY), "features": records(1, FEATURES),
         "state": records(1, STATE), "orders": records(ORDER_SLOTS, ORDER), "limits": records(1, LIMITS),
-        "loss": records(1, LOSS), "target": records(1, TARGET), "cmds": records(MAX_COMMANDS, COMMAND),
+        "loss": records(1, LOSS), "rate": records(1, RATE), "target": records(1, TARGET),
+        "cmds": records(MAX_COMMANDS, COMMAND),
     }  # fmt: skip
     p = arrays["params"][0]
     p.order_lots = lots
@@ -134,8 +158,8 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p.inverse = instrument.kind == "inverse"
     p.unit_value = float(instrument.lot_size * instrument.contract_value) if p.inverse else instrument.unit_value()
     p.tick_size = tick
-    p.maker_fee_e8 = _fee_e8(instrument.maker_fee if cfg.sim.maker_fee is None else cfg.sim.maker_fee)
-    p.taker_fee_e8 = _fee_e8(instrument.taker_fee if cfg.sim.taker_fee is None else cfg.sim.taker_fee)
+    fees = fees_of(cfg, instrument)
+    p.maker_fee_e8, p.taker_fee_e8 = _fee_e8(fees.maker), _fee_e8(fees.taker)
     p.microprice = st.reference == "microprice"
     p.own_in_feed = own_in_feed
     p.static_sigma = sigma if static else -1.0
@@ -152,7 +176,9 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p.min_age_ns, p.max_age_ns = _ns(st.requote.min_age), _ns(st.requote.max_age)
     arrays["features"][0].sigma2 = sigma * sigma
     arrays["state"][0].next_order = 1
+    _hold_opening(arrays["state"][0], cfg, instrument, ref_price)
     fill_limits(arrays["limits"][0], cfg, instrument, ref_price)
+    fill_rate(arrays["rate"][0], cfg.risk.rate_limit)
     return StrategyRecords(instrument, ref_price, model=model, **arrays)
 
 

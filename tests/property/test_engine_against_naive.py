@@ -58,7 +58,8 @@ def config(**changes):
 def compare(cfg, tape):
     times = decision_times(cfg, tape)
     result = simulate(cfg, tape)
-    fills, quotes, quoter = naive_sim.run(cfg, tape, times)
+    naive = naive_sim.run(cfg, tape, times)
+    fills, quotes, quoter = naive.fills, naive.quotes, naive.quoter
     ours = [
         (int(f["ts_exch_ns"]), int(f["order_id"]), int(f["side"]), int(f["tick"]), int(f["lots"])) for f in result.fills
     ]

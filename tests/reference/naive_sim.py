@@ -8,11 +8,15 @@ every quote, then the simulated and the live shell decide alike.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
+from mm.core.fees import tier_fees
 from mm.core.types import (
     ACK,
     ASK,
@@ -24,12 +28,18 @@ from mm.core.types import (
     CLEAR_BID,
     EXEC,
     FILL,
+    FUNDING,
+    MARK,
     PLACE,
     REJECT,
     SELL,
 )
 from mm.data.store import Store
 from mm.strategy.quoter import Quoter
+from mm.strategy.risk import HALT_LIQUIDATION
+from tests.reference.naive_account import NaiveAccount, NaiveBudget
+
+FUNDED, LIQUIDATED = "funded", "liquidated"
 
 
 def _log(x):
@@ -51,6 +61,10 @@ class NaiveExchange:
     model: str
     n: float
     partial: bool
+    account: NaiveAccount
+    self_trade: str = "reject"
+    by_mark: bool = False
+    refusals: Counter = field(default_factory=Counter)
     bids: dict[int, int] = field(default_factory=dict)
     asks: dict[int, int] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
@@ -65,6 +79,7 @@ class NaiveExchange:
     def _fill(self, order, lots, ts, out):
         order.leaves -= lots
         self.fills.append((ts, order.id, order.side, order.tick, lots))
+        self.account.fill(order.side, order.tick, lots)
         out.append((ts, FILL, order.id, order.side, order.tick, lots))
 
     def _behind(self, front, back):
@@ -104,7 +119,7 @@ class NaiveExchange:
             return
         order.front = min(order.front - (1 - p) * change + min(back - p * change, 0), new)
 
-    def market(self, kind, tick, lots, ts, out):
+    def market(self, kind, tick, lots, ts, out, whole=True):
         if kind in (SELL, BUY):
             side = 1 if kind == SELL else -1
             for o in self.orders:
@@ -145,13 +160,49 @@ class NaiveExchange:
             self.bids = {t: q for t, q in self.bids.items() if t < tick}
         elif kind == CLEAR_ASK:
             self.asks = {t: q for t, q in self.asks.items() if t > tick}
+        elif kind == FUNDING and self.account.lots:
+            out.append((ts, FUNDED, 0, 0, tick, 0, self.account.settle(tick, lots)))
         self.orders = [o for o in self.orders if o.leaves > 0]
+
+        if kind == MARK:
+            self.margin_call(tick, ts, out)
+        elif whole and not self.by_mark and self.bids and self.asks:
+            self.margin_call(Fraction(self.best_bid() + self.best_ask(), 2), ts, out)
+
+    def margin_call(self, mark, ts, out):
+        if not self.account.due(mark):
+            return
+        for o in sorted(self.orders, key=lambda o: -o.side):
+            out.append((ts, CANCELED, o.id, o.side, o.tick, o.leaves))
+        self.orders = []
+        side, tick, lots, fee = self.account.take_over(mark)
+        self.fills.append((ts, 0, side, tick, lots))
+        out.append((ts, LIQUIDATED, 0, side, tick, lots, fee))
+
+    def _refuses(self, c):
+        mine = [o for o in self.orders if o.side == c.side]
+        meets = any(o.side != c.side and (c.tick - o.tick) * c.side >= 0 for o in self.orders)
+        if self.account.liquidated:
+            return "liquidated"
+        if (c.side > 0 and c.tick >= self.best_ask()) or (c.side < 0 and c.tick <= self.best_bid()):
+            return "post_only"
+        if mine:
+            return "busy"
+        if self.account.i.notional(int(c.tick), int(c.lots)) < self.account.i.min_notional:
+            return "min_notional"
+        if self.account.i.kind == "spot" and c.side < 0 and c.lots > self.account.lots:
+            return "no_base"
+        return "self_trade" if meets and self.self_trade == "reject" else ""
 
     def command(self, c, ts, out):
         if c.op == PLACE:
-            if (c.side > 0 and c.tick >= self.best_ask()) or (c.side < 0 and c.tick <= self.best_bid()):
+            if reason := self._refuses(c):
+                self.refusals[reason] += 1
                 out.append((ts, REJECT, c.id, c.side, c.tick, c.lots))
                 return
+            for o in [o for o in self.orders if o.side != c.side and (c.tick - o.tick) * c.side >= 0]:
+                self.orders.remove(o)
+                out.append((ts, CANCELED, o.id, o.side, o.tick, o.leaves))
             book = self.bids if c.side > 0 else self.asks
             self.orders.append(
                 Order(int(c.id), int(c.side), int(c.tick), int(c.lots), self._ahead(book.get(int(c.tick), 0)))
@@ -215,15 +266,61 @@ def receive_times(cfg, events):
     return np.array(out)
 
 
+def fees(cfg, instrument):
+    """(maker, taker): what the config says, else its tier, else the instrument's."""
+    base = instrument.maker_fee, instrument.taker_fee
+    if cfg.sim.fee_tier:
+        base = tier_fees(cfg.sim.fee_tier, instrument.kind)
+    own = cfg.sim.maker_fee, cfg.sim.taker_fee
+    return [b if o is None else o for o, b in zip(own, base, strict=True)]
+
+
+def _money_report(quoter, kind, side, tick, lots, amount):
+    r = quoter.records_of(0)
+    s = r.state[0]
+    if kind == FUNDED:
+        s.funding += float(amount)
+        return
+    row = np.zeros(1, EXEC)
+    row["kind"], row["side"], row["tick"], row["lots"] = FILL, side, tick, lots
+    coin = s.fee_coin + float(amount)
+    quoter.on_execs(row, [Decimal(amount.numerator) / Decimal(amount.denominator)])
+    if r.params[0].inverse:
+        s.fee_coin = coin
+    quoter.set_halted(HALT_LIQUIDATION)
+
+
+class Naive(NamedTuple):
+    fills: list
+    quotes: list
+    quoter: Quoter
+    exchange: NaiveExchange
+    budget: NaiveBudget
+
+
 def run(cfg, tape, times):
-    """(fills, quotes): every fill, and after every decision the working orders as (side, tick, lots, state)."""
+    """Every fill, and after every decision the working orders as (side, tick, lots, state)."""
     quoter = Quoter(cfg, [tape.instrument], own_in_feed=False)
-    exchange = NaiveExchange(cfg.sim.queue.model, cfg.sim.queue.n, cfg.sim.partial_fills)
+    maker, taker = fees(cfg, tape.instrument)
+    account = NaiveAccount(cfg, tape.instrument, tape.ref_price, maker, taker)
+    if cfg.strategy.opening_base is not None:
+        opening = cfg.strategy.opening_base.lots(tape.instrument, tape.ref_price)
+        quoter.set_position(0, opening, tape.ref_price / float(tape.instrument.tick_size))
+        account.fill(1, Fraction(tape.ref_price) / Fraction(tape.instrument.tick_size), opening, Fraction(0))
+    budget = NaiveBudget(cfg.risk.rate_limit)
     events = Store.open(tape.path).events()
     orders_wire = Wire(cfg.sim.order_latency, cfg.seed, 1, int(events["ts_recv_ns"][0]))
     reports_wire = Wire(cfg.sim.response_latency, cfg.seed, 2, int(events["ts_recv_ns"][0]))
     events["ts_exch_ns"] = np.maximum.accumulate(events["ts_exch_ns"])
     events["ts_recv_ns"] = receive_times(cfg, events)
+    exchange = NaiveExchange(
+        cfg.sim.queue.model,
+        cfg.sim.queue.n,
+        cfg.sim.partial_fills,
+        account,
+        cfg.sim.self_trade,
+        bool(np.any(events["kind"] == MARK)),
+    )
     commands, reports, quotes = [], [], []
     xi = li = 0
     for now in times:
@@ -233,7 +330,7 @@ def run(cfg, tape, times):
             while xi < len(events) and events[xi].ts_exch_ns <= until:
                 e = events[xi]
                 out = []
-                exchange.market(int(e.kind), int(e.tick), int(e.lots), int(e.ts_exch_ns), out)
+                exchange.market(int(e.kind), int(e.tick), int(e.lots), int(e.ts_exch_ns), out, bool(e["flags"] & 1))
                 reports += [(reports_wire.arrival(r[0]), r) for r in out]
                 xi += 1
             if due is None:
@@ -247,7 +344,10 @@ def run(cfg, tape, times):
             if next_event is None and next_report is None:
                 break
             if next_report is not None and (next_event is None or next_report <= next_event):
-                _, (_ts, kind, oid, side, tick, lots) = reports.pop(0)
+                _, (_ts, kind, oid, side, tick, lots, *money) = reports.pop(0)
+                if kind in (FUNDED, LIQUIDATED):
+                    _money_report(quoter, kind, side, tick, lots, money[0])
+                    continue
                 row = np.zeros(1, EXEC)
                 row["kind"], row["id"], row["side"], row["tick"], row["lots"], row["maker"] = (
                     kind,
@@ -257,17 +357,20 @@ def run(cfg, tape, times):
                     lots,
                     1,
                 )
-                fee = tape.instrument.maker_fee if cfg.sim.maker_fee is None else cfg.sim.maker_fee
-                paid = fee * tape.instrument.notional(int(tick), int(lots)) if kind == FILL else Decimal(0)
+                paid = maker * tape.instrument.notional(int(tick), int(lots)) if kind == FILL else Decimal(0)
                 quoter.on_execs(row, [paid])
             else:
-                quoter.on_events(events[li : li + 1])
+                seen = events[li : li + 1].copy()
+                seen["kind"][seen["kind"] == FUNDING] = MARK  # the exchange's report books it, not the feed
+                quoter.on_events(seen)
                 li += 1
-        commands += [(orders_wire.arrival(now), c) for c in quoter.decide(int(now)).view(np.recarray)]
+        wanted = quoter.decide(int(now)).view(np.recarray)
         r = quoter.records_of(0)
+        sent = budget.allow(wanted, r.orders if r else [], int(now))
+        commands += [(orders_wire.arrival(now), c) for c in sent]
         quotes.append(
             []
             if r is None
             else sorted((int(o.side), int(o.tick), int(o.lots), int(o.state)) for o in r.orders if o.state)
         )
-    return exchange.fills, quotes, quoter
+    return Naive(exchange.fills, quotes, quoter, exchange, budget)

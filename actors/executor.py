@@ -24,7 +24,7 @@ from actors.home import Latch, clear_latch, read_latch, write_latch
 from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, SYNC, Curve, Inbox, Message, Outbox
 from actors.wire import pack_execs
 from mm.core.types import PLACE, REJECT
-from mm.errors import RaymakerError, VenueUnreachable
+from mm.errors import DataError, RaymakerError, VenueUnreachable
 from mm.strategy.executor_core import Command
 from mm.strategy.orders import client_order_id
 from mm.venues.base import OpenOrder
@@ -47,6 +47,7 @@ class ExecutorActor(LoopActor):
     reconnects = bad_frames = pulls = sent = venue_rejects = 0
     last_error = pull_reason = ""
     _quoter_waits = False
+    _to_keep: Latch | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
     async def main(self) -> None:
@@ -57,16 +58,19 @@ class ExecutorActor(LoopActor):
         self._halt_reasons = HALT_REASONS
         spec = self.spec
         self._symbols = list(spec.venue_config.instruments)
-        self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)
+        venue = get_venue(spec.venue_config.kind)
+        self._client = venue.make_trading(spec.options)
+        try:
+            self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)
+        except (DataError, OSError):
+            await self._cancel_blindly()
+            raise
         self.core = self.book.core
         latch = read_latch(spec.desk, spec.venue_config.name)
         if latch is not None:
             self.core.halt(HALT_REASONS.index(latch.reason))
-        venue = get_venue(spec.venue_config.kind)
         self._codec = venue.make_codec(spec.parsed_instruments, spec.prefix)
-        self._client = venue.make_trading(spec.options)
         self._latencies = array("q")
-        self._wrong_answers = 0
         self._stop = asyncio.Event()
         context: zmq.Context[Any] = zmq.Context()
         curve = Curve(**spec.curve) if spec.curve else None
@@ -74,6 +78,8 @@ class ExecutorActor(LoopActor):
         self._out = {QUOTER: Outbox(context, spec.inboxes["quoter"], curve)}
         self._out[RISK] = Outbox(context, spec.inboxes["risk"], curve)
         self.ready = True
+        if self.stopping:  # asked while the kernels were loaded
+            self._stop.set()
         self.final: dict[str, Any] = {}
         tasks = [asyncio.create_task(t) for t in (self._sessions(), self._serve(), self._watch(), self._stop.wait())]
         try:
@@ -97,6 +103,17 @@ class ExecutorActor(LoopActor):
     def wake(self) -> None:
         if self.loop is not None and self.ready:
             self.loop.call_soon_threadsafe(self._stop.set)
+
+    async def _cancel_blindly(self) -> None:
+        """Without a journal we may not trade, and what an earlier process left open may not stay."""
+        try:
+            await self._client.connect(lambda _raw, _ts: None)
+            n = await self._client.cancel_all()
+        except VenueUnreachable as exc:
+            self.log.error("orders may be open and cannot be cancelled: %s", exc)  # noqa: TRY400  it says it all
+        else:
+            self.log.warning("%d orders cancelled: the journal cannot be used", n)
+        await self._client.close()
 
     async def _finish(self) -> dict[str, Any]:
         """Cancel everything and ask the venue what is left, for as long as it takes the venue to answer (10 s)."""
@@ -176,11 +193,21 @@ class ExecutorActor(LoopActor):
             if n:
                 self.pulls += 1
                 self.pull_reason = why
-                self.book.note({"t": "cancel_all", "why": why, "n": n})
+                self._try_to_note({"t": "cancel_all", "why": why, "n": n})
             if not left:
                 break
             await asyncio.sleep(0.1 if attempt else 0.01)
         return left
+
+    def _try_to_note(self, record: dict[str, Any]) -> bool:
+        """A safety action does not wait for a disk that is full: what it was may be missing in the journal."""
+        try:
+            self.book.note(record)
+        except OSError as exc:
+            self.last_error = f"not in the journal: {exc}"
+            self.log.error("%s: %s", self.last_error, record)  # noqa: TRY400  the message says it all
+            return False
+        return True
 
     # --- commands ----------------------------------------------------------------------------------------------------
     async def _serve(self) -> None:
@@ -224,6 +251,8 @@ class ExecutorActor(LoopActor):
         self.book.intents(passed, now_ns)  # raises: then nothing is sent
         try:
             for c in passed:
+                if c.op == PLACE and (self.core.halted or not self.core.ready):
+                    continue  # since the gate: not sent, and freed when the venue has been asked
                 await self._send(c)
         except VenueUnreachable as exc:  # perhaps on their way: the next session finds out
             self.log.warning("orders not sent: %s", exc)
@@ -287,6 +316,7 @@ class ExecutorActor(LoopActor):
             turn += 1
             if turn % 10 == 0:
                 await asyncio.to_thread(self.book.sync)
+                self._keep_latch()
             if not self.core.ready:
                 continue
             now_ns = time.time_ns()
@@ -342,10 +372,25 @@ class ExecutorActor(LoopActor):
             return
         reason = self._halt_reasons[code]
         self.log.error("halted: %s (%s)", reason, note)
-        write_latch(Latch(self.spec.desk, self.spec.venue_config.name, reason, time.time_ns(), self.spec.run_id, note))
-        self.book.note({"t": "halt", "reason": reason, "note": note})
         for out in self._out.values():
             out.send(HALT, a=code, t_wall_ns=time.time_ns())
+        self._to_keep = Latch(
+            self.spec.desk, self.spec.venue_config.name, reason, time.time_ns(), self.spec.run_id, note
+        )
+        self._keep_latch()
+        self._try_to_note({"t": "halt", "reason": reason, "note": note})
+
+    def _keep_latch(self) -> None:
+        """Put the latch on disk. We are halted in any case; while the disk refuses, it is tried every second."""
+        if self._to_keep is None:
+            return
+        try:
+            write_latch(self._to_keep)
+        except OSError as exc:
+            self.last_error = f"the latch is not on disk: {exc}"
+            self.log.error("%s", self.last_error)  # noqa: TRY400  the message says it all
+        else:
+            self._to_keep = None
 
     async def _halt_now(self, note: str) -> int:
         from mm.strategy.risk import HALT_OPERATOR
@@ -357,8 +402,9 @@ class ExecutorActor(LoopActor):
         latch = read_latch(self.spec.desk, self.spec.venue_config.name)
         if latch is not None and not clear_latch(latch, force=force):
             return False
+        self._to_keep = None
         self.core.rearm()
-        self.book.note({"t": "rearm"})
+        self._try_to_note({"t": "rearm"})
         for out in self._out.values():
             out.send(HALT, a=0, t_wall_ns=time.time_ns())
         return True

@@ -34,12 +34,18 @@ def scratch() -> Path:
     return path
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Replace a file by a new one at once, readable by its owner only; readers see the old or the new, never a part."""
+def write_json(path: Path, value: Any, *, sync: bool = False) -> None:
+    """Replace a file by a new one at once, readable by its owner only; readers see the old or the new, never a part.
+
+    ``sync`` waits for the disk first, so that a power cut cannot leave an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, default=str)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
     part.replace(path)
 
 
@@ -75,7 +81,7 @@ def _latch_path(desk: str, venue: str, root: Path | None) -> Path:
 
 def write_latch(latch: Latch, root: Path | None = None) -> None:
     """Latch an account."""
-    write_json(_latch_path(latch.desk, latch.venue, root), asdict(latch))
+    write_json(_latch_path(latch.desk, latch.venue, root), asdict(latch), sync=True)
 
 
 def read_latch(desk: str, venue: str, now_ns: int | None = None, root: Path | None = None) -> Latch | None:

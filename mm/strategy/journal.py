@@ -49,7 +49,8 @@ class Journal:
         lines = [frame(r) for r in records]
         data = b"".join(lines)
         written = os.write(self._fd, data)
-        if written != len(data):  # a full disk takes part of a write: the records are not all there
+        if written != len(data):  # a full disk takes part of a write: what follows must not stick to the torn record
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
             raise OSError(f"{self.path}: only {written} of {len(data)} bytes were written")
         self.records += len(lines)
         self._dirty = True

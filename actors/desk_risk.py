@@ -48,7 +48,7 @@ class DeskRiskActor(LoopActor):
         self._inbox = Inbox(context, spec.inboxes["desk_risk"], curve)
         executors = [Outbox(context, address, curve) for address in spec.executors]
         self.ready = True
-        save_ns = 0
+        save_ns = halt_ns = 0
         sent = 0
         try:
             while not self.stopping:
@@ -66,9 +66,11 @@ class DeskRiskActor(LoopActor):
                     equity = self.total()[0]
                     code = int(mark_loss(self._loss[0], self._limits[0], equity, now_ns))
                     if code and code != sent:
-                        sent = code
+                        sent, halt_ns = code, 0
                         self.breach = HALT_REASONS[code]
                         self.log.error("the desk breaks %s at equity %.2f: halting all", self.breach, equity)
+                    if code and now_ns >= halt_ns:  # again and again: an executor may just have died
+                        halt_ns = now_ns + _SAVE_NS
                         for out in executors:
                             out.send(HALT, a=code)
                 if now_ns >= save_ns:

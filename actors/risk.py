@@ -31,7 +31,9 @@ class RiskActor(LoopActor):
     role: ClassVar[str] = "risk"
     ready = False
     net_usd = gross_usd = fees_usd = 0.0
-    breach = 0
+    breach = 0  # the last one that was logged
+    broken = 0  # now
+    _halt_ns = 0
     leases = 0
     _rearm = False
 
@@ -109,12 +111,17 @@ class RiskActor(LoopActor):
             gross += abs(value)
         self.net_usd, self.gross_usd, self.fees_usd = net, gross, fees
         limits: Any = account.q.records_of(0)
-        code = int(mark_loss(self._loss[0], limits.limits[0], total, now_ns))
-        if code and not account.halted and code != self.breach:
-            self.breach = code
-            self.log.error("%s limit broken at equity %.2f: halting", HALT_REASONS[code], total)
+        self.broken = int(mark_loss(self._loss[0], limits.limits[0], total, now_ns))
+        if not self.broken or account.halted:
+            return
+        if self.broken != self.breach:
+            self.breach = self.broken
+            self.log.error("%s limit broken at equity %.2f: halting", HALT_REASONS[self.broken], total)
             self._save()
-            self._executor.send(HALT, a=code)
+            self._halt_ns = 0
+        if now_ns >= self._halt_ns:  # until the executor says that it is halted: it may just have died
+            self._halt_ns = now_ns + _RENEW_NS
+            self._executor.send(HALT, a=self.broken)
 
     def _renew(self, now_ns: int) -> None:
         account = self._account
@@ -125,8 +132,8 @@ class RiskActor(LoopActor):
             b=self.spec.venue,
             t_wall_ns=now_ns,
         )
-        if account.stale(now_ns):
-            return  # the market cannot be seen: no right to trade in it
+        if account.stale(now_ns) or self.broken:
+            return  # the market cannot be seen, or a limit is broken: no right to trade in it
         records: list[Any] = [account.q.records_of(i) for i in range(account.n)]
         limits = np.concatenate([r.limits for r in records])
         params = np.concatenate([r.params for r in records])

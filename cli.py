@@ -218,14 +218,20 @@ def backtest(
     cfg = validate(
         _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
     )
+    from mm.data.candles import open_candles, read_meta
     from mm.report.backtest import save
-    from mm.sim.run import simulate
-    from mm.sim.tape import open_tape
+    from mm.sim.run import SimResult, simulate
+    from mm.sim.tape import Tape, open_tape
 
-    with _progress("synthetic tape") as bar:
-        tape = open_tape(cfg.data, bar)
+    tape: Tape | None = None
+    candles = open_candles(cfg.data.source) if read_meta(Path(cfg.data.source)) else None
+    if candles is None:
+        with _progress("synthetic tape") as bar:
+            tape = open_tape(cfg.data, bar)
     label = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{cfg.name}-{cfg.tag}" if cfg.tag else cfg.name)
     if fill_ladder:
+        if tape is None:
+            raise ConfigError("--fill-ladder needs an order-book tape; candles have no queue to model")
         from mm.report import ladder
 
         found = ladder.run_ladder(cfg, tape)
@@ -233,9 +239,16 @@ def backtest(
             kept = ladder.save(found, out / f"ladder-{label}-{tape.data_hash[:8]}")
         _say(found | {"path": str(kept)}, as_json, lambda: ladder.render(found))
         return
-    result = simulate(cfg, tape)
+    result: SimResult
+    if candles is not None:
+        from mm.sim.candles import simulate_candles
+
+        result, data_hash = simulate_candles(cfg, candles), candles.data_hash
+    else:
+        assert tape is not None
+        result, data_hash = simulate(cfg, tape), tape.data_hash
     with _writing(out):
-        path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=tape.data_hash)
+        path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=data_hash)
     m = result.metrics
     summary = {
         "result_hash": result.result_hash, "events": result.events, "fills": m["fills"],
@@ -322,9 +335,10 @@ def data_info(
     as_json: Json = False,
 ) -> None:
     """The quality report of a store."""
+    from mm.data import candles
     from mm.data.quality import info, render
 
-    report = info(path)
+    report = candles.info(path) if candles.read_meta(path) else info(path)
     _say(report, as_json, lambda: render(report))
 
 

@@ -108,7 +108,7 @@ class StoreWriter:
 
     def __init__(self, path: str | os.PathLike[str], instrument: Instrument, source: str) -> None:
         self.path = Path(path)
-        if self.path.exists() and not _replaceable(self.path):
+        if self.path.exists() and not replaceable(self.path):
             raise DataError(f"{self.path} exists and is not a store: refusing to overwrite it")
         self.instrument = instrument
         self.source = source
@@ -194,7 +194,7 @@ class StoreWriter:
             "quality": quality or {},
         }
         (self._temp / META).write_text(json.dumps(meta, indent=1) + "\n")
-        _move_into_place(self._temp, self.path)
+        move_into_place(self._temp, self.path)
         return Store.open(self.path)
 
     def _shift_exchange_clock(self, shift_ns: int) -> None:
@@ -284,7 +284,8 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _replaceable(path: Path) -> bool:
+def replaceable(path: Path) -> bool:
+    """A store may be written at ``path``: a store is there already, or nothing."""
     if not path.is_dir():
         return False
     if not any(path.iterdir()):
@@ -296,7 +297,7 @@ def _replaceable(path: Path) -> bool:
     return isinstance(meta, dict) and "schema" in meta
 
 
-def _move_into_place(new: Path, path: Path) -> None:
+def move_into_place(new: Path, path: Path) -> None:
     """Replace ``path`` by ``new``: a reader finds the old store or the new one, never a mixture."""
     old = new.with_suffix(".old")
     if path.exists():

@@ -29,7 +29,10 @@ def save(result: SimResult, cfg: RunConfig, out: Path, *, data_hash: str) -> Pat
     pq.write_table(pa.table(fills), out / "fills.parquet")
     samples = {name: np.ascontiguousarray(result.samples[name]) for name in result.samples.dtype.names or ()}
     pq.write_table(pa.table(samples), out / "samples.parquet")
-    picture(result.samples, result.fills, tick, str(result.instrument.symbol), out / "picture.png")
+    title = str(result.instrument.symbol)
+    if result.metrics.get("bias"):  # an approximation says so on every picture
+        title += f" ({result.metrics['mode']}: biased, see metrics.json)"
+    picture(result.samples, result.fills, tick, title, out / "picture.png")
     return out
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from mm.data.importers.binance import Options, import_binance
+from mm.data.importers.ohlcv import import_ohlcv
 from mm.data.quality import ImportReport
 from mm.errors import DataError
 
@@ -15,6 +16,7 @@ Importer = Callable[[list[Path], Path, Options, Callable[[float], None] | None],
 
 IMPORTERS: Final[dict[str, Importer]] = {
     "binance-collector": import_binance,
+    "ohlcv": import_ohlcv,
 }
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
 from mm.sim.fill_metrics import imbalance_ratio, inventory_over_time, realised_spread, round_trips, sharpe_interval
-from mm.strategy.portfolio import equity, fees_paid
+from mm.sim.liquidation import floored_equity
+from mm.sim.state import REFUSALS
+from mm.strategy.portfolio import fees_paid
 from mm.strategy.risk import HALT_REASONS
 
 MARKOUT_S = (1, 5, 30, 60)
@@ -71,11 +73,16 @@ def summarise(
     fills: NDArray[Any],
     samples: NDArray[Any],
     mid: float,
+    refusals: NDArray[np.int64],
 ) -> dict[str, Metric]:
-    """Every figure of one trial: ``own`` its kernel records, ``z`` its SET record, ``mid`` the last one in ticks."""
+    """Every figure of one trial.
+
+    ``own`` its kernel records, ``z`` its SET record, ``mid`` the last one in ticks, ``refusals`` counts by reason.
+    """
     s, p, loss = own["state"][0], own["params"][0], own["loss"][0]
-    traded = bool(s.fills)
-    pnl = float(equity(s, p, mid)) if traded else 0.0
+    traded = bool(s.fills) or int(s.pos_lots) != 0
+    pnl = float(floored_equity(s, p, z, mid)) if traded else 0.0
+    quoted = fills[fills["order_id"] != 0]  # a liquidation is no quote of ours
     volume = float(s.notional_units) * float(p.unit_value)
     span_s = max((int(z.last_ns) - int(z.first_valid_ns)) * 1e-9, 0.0) if z.first_valid_ns else 0.0
     decisions = max(int(s.decision), 1)
@@ -83,7 +90,7 @@ def summarise(
         "pnl_usd": pnl,
         "equity_usd": cfg.risk.initial_equity_usd + pnl,
         "fees_usd": float(fees_paid(s, p, mid)) if traded else 0.0,
-        "funding_usd": float(s.funding),
+        "funding_usd": float(s.funding) * (mid * float(p.tick_size) if p.inverse else 1.0),
         "max_drawdown_usd": float(loss.drawdown_usd),
         "fills": int(s.fills),
         "taker_fills": int(s.taker_fills),
@@ -104,15 +111,19 @@ def summarise(
         "clamped_share": int(s.clamped) / decisions,
         "pulled_share": int(s.pulled) / decisions,
         "sharpe_annual": sharpe_annual(samples),
-        "spread_capture_bps": spread_capture_bps(fills),
+        "spread_capture_bps": spread_capture_bps(quoted),
         "span_s": span_s,
         "halted": HALT_REASONS[int(s.halted)] or None,
+        "held_back": int(own["rate"][0].held),
+        "liquidated": bool(z.liquidated_ns),
+        "liquidation_loss_usd": float(z.liquidation_loss_usd),
     }
     lot = float(instrument.lot_size)
     return (
         out
-        | markouts_bps(fills, samples)
-        | realised_spread(fills, samples)
+        | {f"rejects_{reason}": int(count) for reason, count in zip(REFUSALS, refusals, strict=True)}
+        | markouts_bps(quoted, samples)
+        | realised_spread(quoted, samples)
         | round_trips(fills, p)
         | inventory_over_time(fills, int(z.first_valid_ns), int(z.last_ns), lot)
         | sharpe_interval(samples, cfg.seed)

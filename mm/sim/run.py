@@ -159,7 +159,7 @@ def _run_pass(group: Sequence[tuple[Any, MarketView, int, RunConfig, StrategyRec
     for k, (_, _, number, cfg, part) in enumerate(group):
         mine = all_fills[all_fills["set"] == k]
         own = {name: stacked[name][k : k + 1] for name in _RECORDS}
-        metrics = summarise(cfg, part.instrument, own, venue.sets[k], mine, samples[k], last_mid)
+        metrics = summarise(cfg, part.instrument, own, venue.sets[k], mine, samples[k], last_mid, venue.refusals[k])
         out.append((number, SimResult(tape.instrument, metrics, _hash(mine, samples[k], own), tape.events, mine,
                                       samples[k])))  # fmt: skip
     return out

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel, kernel
 from mm.core.types import Rec
 
 MAX_Q: Final = 50  # largest inventory limit of a table, in orders
@@ -87,7 +87,7 @@ def fits_table(n_lots: int) -> bool:
     return 1 <= n_lots <= MAX_Q
 
 
-@kernel
+@hot_kernel
 def interpolate(table: np.ndarray, n_lots: int, q: float) -> float:
     """Linear interpolation of a table at inventory q; beyond the limits the value at the limit. nan spreads."""
     x = min(max(q + n_lots, 0.0), 2.0 * n_lots)
@@ -98,7 +98,7 @@ def interpolate(table: np.ndarray, n_lots: int, q: float) -> float:
     return float(table[i] * (1.0 - w) + table[i + 1] * w)
 
 
-@kernel
+@hot_kernel
 def deltas(pol: Rec, q: float) -> tuple[float, float]:
     """(delta_bid, delta_ask) in ticks from the reference price at inventory q [orders]; nan: no quote on that side.
 

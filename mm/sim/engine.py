@@ -7,14 +7,15 @@ strategy alone is the same code, and no result depends on who else is in the pas
 
 from __future__ import annotations
 
-from mm.core.jit import inline_kernel, kernel
+from mm.core.bits import lowest_bit
+from mm.core.jit import hot_kernel, inline_kernel, kernel
 from mm.core.types import CANCELING, LIVE, PLACE, Rec, RecArray
 from mm.sim.exchange import advance
 from mm.sim.latency import arrival_ns
 from mm.sim.liquidation import floored_equity
 from mm.sim.state import FLIGHT_ROWS, FUNDED, LIQUIDATED, REPORT_ROWS
 from mm.sim.tables import Messages, Observed, Strategies, Venue
-from mm.strategy.kernel import decide_on
+from mm.strategy.kernel import policy_due, quote, refresh_policy
 from mm.strategy.orders import diff_orders, on_exec, simulated_fee
 from mm.strategy.portfolio import apply_liquidation
 from mm.strategy.rate import hold_back
@@ -52,7 +53,7 @@ def _deliver(v: Venue, g: Strategies, k: int, until_ns: int) -> None:
             s.halted = HALT_LIQUIDATION
         else:
             fee = simulated_fee(p, r.tick, r.lots, True)
-            on_exec(s, p, g.orders[k], r.kind, r.id, r.side, r.tick, r.lots, True, fee)
+            on_exec(s, p, g.orders[k].slots, r.kind, r.id, r.side, r.tick, r.lots, True, fee)
     z.reports_head = 0
     z.reports_tail = 0
 
@@ -119,6 +120,74 @@ def _account(z: Rec, valid: int, both: bool, now_ns: int) -> None:
     z.last_ns = now_ns
 
 
+@inline_kernel
+def _listen(v: Venue, g: Strategies, f: Rec, now_ns: int) -> int:
+    """Every strategy hears its reports and marks its equity; returns whose policy is due, a bit each."""
+    due = 0
+    for k in range(v.sets.shape[0]):
+        z, s = v.sets[k], g.state[k]
+        if z.reports_head < z.reports_tail:
+            _deliver(v, g, k, now_ns)
+        z.bid_tick, z.ask_tick = _resting(g.orders[k].slots)
+        _account(z, f.valid, z.bid_tick != 0 and z.ask_tick != 0, now_ns)
+        if f.valid and _has_traded(s):
+            _mark(v, g, k, f.mid, now_ns)
+        if policy_due(f, s, now_ns, False):
+            due |= 1 << k
+    return due
+
+
+@inline_kernel
+def _act(v: Venue, g: Strategies, f: Rec, now_ns: int, samples: RecArray, row: int) -> None:
+    """Every strategy quotes and sends what its targets ask for; ``row`` of the samples is written, none if negative."""
+    t = g.target[0]
+    for k in range(v.sets.shape[0]):
+        s, p, own = g.state[k], g.params[k], g.orders[k].slots
+        quote(f, g.policy[k], p, s, False, t)
+        n_cmds = diff_orders(p, s, g.limits[k], own, t, 0, now_ns, g.cmds)
+        if n_cmds > 0:
+            n_cmds = hold_back(g.rate[k], own, g.cmds, n_cmds, now_ns)
+            _send(v, k, g.cmds, n_cmds, now_ns)
+        if row >= 0:
+            z, kept = v.sets[k], samples[k, row]
+            kept.ts_ns = now_ns
+            kept.mid = f.mid
+            kept.equity_usd = floored_equity(s, p, z, f.mid) if _has_traded(s) else 0.0
+            kept.pos_lots = s.pos_lots
+            kept.bid_tick = z.bid_tick
+            kept.ask_tick = z.ask_tick
+
+
+@hot_kernel
+def _decide_all(
+    t: Messages, seen: Observed, v: Venue, g: Strategies, d: int, resumed: bool, done: int, samples: RecArray,
+    stride: int,
+) -> tuple[int, int]:  # fmt: skip
+    """Decisions from ``d`` on: (the one that waits, whose policies it waits for), or (the next one, 0) at a stop.
+
+    ``resumed``: the policies that decision ``d`` waited for are fresh now.
+    """
+    n = v.sets.shape[0]
+    while d < seen.decide_ns.shape[0]:
+        now_ns = seen.decide_ns[d]
+        f = seen.features[d]
+        if not resumed:
+            if v.fills.shape[0] - v.cursor[0].fills < 4 * n + 64:
+                break
+            advance(v, t, now_ns)
+            mark = seen.mark_end[d - 1] if d > 0 else 0
+            if seen.mark_end[d] > mark:
+                _take_marks(v, g, seen.marks, mark, seen.mark_end[d])
+            due = _listen(v, g, f, now_ns)
+            if due != 0:
+                return d, due
+        resumed = False
+        number = done + d
+        _act(v, g, f, now_ns, samples, number // stride if number % stride == 0 else -1)
+        d += 1
+    return d, 0
+
+
 @kernel
 def replay(
     t: Messages, seen: Observed, v: Venue, g: Strategies, first: int, done: int, samples: RecArray, stride: int
@@ -128,38 +197,11 @@ def replay(
     Stops early when the fill table is nearly full. ``done`` decisions of the run lie behind, which places the
     samples: (n, rows), one row a strategy every ``stride`` decisions.
     """
-    n = v.sets.shape[0]
-    mark = seen.mark_end[first - 1] if first > 0 else 0
-    for d in range(first, seen.decide_ns.shape[0]):
-        if v.fills.shape[0] - v.cursor[0].fills < 4 * n + 64:
-            return d - first
-        now_ns = seen.decide_ns[d]
-        f = seen.features[d]
-        advance(v, t, now_ns)
-        if seen.mark_end[d] > mark:
-            _take_marks(v, g, seen.marks, mark, seen.mark_end[d])
-            mark = seen.mark_end[d]
-        number = done + d - first
-        sampled = number % stride == 0
-        for k in range(n):
-            s, p, own = g.state[k], g.params[k], g.orders[k]
-            if v.sets[k].reports_head < v.sets[k].reports_tail:
-                _deliver(v, g, k, now_ns)
-            bid_tick, ask_tick = _resting(own)
-            _account(v.sets[k], f.valid, bid_tick != 0 and ask_tick != 0, now_ns)
-            if f.valid and _has_traded(s):
-                _mark(v, g, k, f.mid, now_ns)
-            decide_on(f, g.model[k], g.policy[k], p, s, now_ns, False, g.target[0])
-            n_cmds = diff_orders(p, s, g.limits[k], own, g.target[0], 0, now_ns, g.cmds)
-            if n_cmds > 0:
-                n_cmds = hold_back(g.rate[k], own, g.cmds, n_cmds, now_ns)
-                _send(v, k, g.cmds, n_cmds, now_ns)
-            if sampled:
-                row = samples[k, number // stride]
-                row.ts_ns = now_ns
-                row.mid = f.mid
-                row.equity_usd = floored_equity(s, p, v.sets[k], f.mid) if _has_traded(s) else 0.0
-                row.pos_lots = s.pos_lots
-                row.bid_tick = bid_tick
-                row.ask_tick = ask_tick
-    return int(seen.decide_ns.shape[0]) - first
+    d, due = _decide_all(t, seen, v, g, first, False, done - first, samples, stride)
+    while due != 0:  # the one step that may allocate, hence outside
+        while due != 0:
+            k = lowest_bit(due)
+            due &= due - 1
+            refresh_policy(seen.features[d], g.model[k], g.policy[k], g.params[k], g.state[k], seen.decide_ns[d])
+        d, due = _decide_all(t, seen, v, g, d, True, done - first, samples, stride)
+    return int(d - first)

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
-from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
+from mm.core.types import COMMAND, RecArray, records
 from mm.errors import ConfigError, RaymakerError
 from mm.models.base import MODEL_PARAMS, POLICY
 from mm.sim.engine import replay
 from mm.sim.latency import feed_of, receive_ns
 from mm.sim.market import MarketView, observations
 from mm.sim.metrics import Metric, summarise
-from mm.sim.state import FILL_ROW, GROUP, SAMPLE
+from mm.sim.state import FILL_ROW, GROUP, SAMPLE, WORKING
 from mm.sim.tables import Messages, Strategies
 from mm.sim.tape import Tape
 from mm.sim.venue import open_venue
@@ -135,7 +135,7 @@ def _run_pass(group: Sequence[tuple[Any, MarketView, int, RunConfig, StrategyRec
     n = len(group)
     stacked = {name: _stack(parts, name) for name in _RECORDS}
     venue = open_venue(configs, tape, stacked["params"], stacked["state"])
-    orders = np.zeros((n, ORDER_SLOTS), ORDER).view(np.recarray)
+    orders = records(n, WORKING)
     strategies = Strategies(**stacked, orders=orders, target=records(1, TARGET), cmds=records(MAX_COMMANDS, COMMAND))
     messages = Messages(tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.msg_whole, tape.book_window[0])
     stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))

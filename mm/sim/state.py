@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from mm.core.types import ORDER, ORDER_SLOTS
+
 XORDER = np.dtype(
     [
         ("id", "i8"),
@@ -16,6 +18,9 @@ XORDER = np.dtype(
     ]
 )
 """An order resting at the exchange; a strategy has one a side."""
+
+WORKING = np.dtype([("slots", ORDER, (ORDER_SLOTS,))])
+"""A strategy's own table of its working orders (nested: a slice of a 2-d array would be reference-counted)."""
 
 IN_FLIGHT = np.dtype([("arrive_ns", "i8"), ("id", "i8"), ("lots", "i8"), ("index", "i8"), ("side", "i8"), ("op", "i8")])
 """A command on its way to the exchange."""
@@ -98,6 +103,8 @@ SET = np.dtype(
         ("first_valid_ns", "i8"),
         ("last_ns", "i8"),
         ("both_ns", "i8"),  # both sides resting
+        ("bid_tick", "i8"),  # our acknowledged quotes at the decision, 0: none
+        ("ask_tick", "i8"),
     ]
 )
 """One strategy of a pass, apart from the decision kernel's own records."""

@@ -59,7 +59,7 @@ class Strategies(NamedTuple):
     model: RecArray
     policy: RecArray
     state: RecArray
-    orders: RecArray  # (n, ORDER_SLOTS)
+    orders: RecArray  # (n,) WORKING
     limits: RecArray
     loss: RecArray
     rate: RecArray

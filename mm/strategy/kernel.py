@@ -44,8 +44,17 @@ def on_event(
             sample_volatility(f, p.sigma_sample_ns, p.sigma_halflife_s, ts_recv_ns)
 
 
+@hot_kernel
+def policy_due(f: Rec, s: Rec, now_ns: int, stale: bool) -> bool:
+    """The next quotes need a fresh policy first (``refresh_policy``)."""
+    return bool(s.halted == 0 and not stale and f.valid != 0 and now_ns >= s.next_refresh_ns)
+
+
 @kernel
-def _refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
+def refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
+    """The model's policy at the volatility of now. Table models allocate; nothing else in a decision does."""
+    if s.start_ns == 0:
+        s.start_ns = now_ns
     s.sigma = p.static_sigma if p.static_sigma >= 0.0 else sigma(f, p.sigma_floor)
     tau_s = p.horizon_s
     if p.session:
@@ -70,7 +79,15 @@ def decide(
 
 @kernel
 def decide_on(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int, stale: bool, t: Rec) -> None:
-    """``decide`` on features that are up to date (a simulation shares them between strategies)."""
+    """``decide`` on features that are up to date."""
+    if policy_due(f, s, now_ns, stale):
+        refresh_policy(f, model, policy, p, s, now_ns)
+    quote(f, policy, p, s, stale, t)
+
+
+@hot_kernel
+def quote(f: Rec, policy: Rec, p: Rec, s: Rec, stale: bool, t: Rec) -> None:
+    """``decide_on`` with a policy that is not due (a simulation refreshes those of all its strategies first)."""
     s.decision += 1
     t.bid_lots = 0
     t.ask_lots = 0
@@ -84,16 +101,12 @@ def decide_on(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int, stal
     elif f.valid == 0:
         t.reason = NO_BOOK
     else:
-        if s.start_ns == 0:
-            s.start_ns = now_ns
-        if now_ns >= s.next_refresh_ns:
-            _refresh_policy(f, model, policy, p, s, now_ns)
         _quote(f, policy, p, s, t)
     if t.bid_lots == 0 and t.ask_lots == 0:
         s.pulled += 1
 
 
-@kernel
+@hot_kernel
 def _quote(f: Rec, policy: Rec, p: Rec, s: Rec, t: Rec) -> None:
     ref = f.microprice if p.microprice else f.mid
     q = s.pos_lots / p.order_lots

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 
 
-@kernel
+@hot_kernel
 def inventory_lots(p: Rec, pos_lots: int, side: int) -> int:
     """Size of a quote under the inventory limit: the order size, what is left of the limit, or 0."""
     if side > 0:
@@ -25,7 +25,7 @@ def inventory_lots(p: Rec, pos_lots: int, side: int) -> int:
     return lots if lots >= p.min_lots else 0
 
 
-@kernel
+@hot_kernel
 def bound_spread(p: Rec, ref: float, raw_bid: float, raw_ask: float) -> tuple[float, float, bool]:
     """Clamp the skew, then the total spread about the reservation price: (bid, ask, moved).
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 
 _NO_QUOTE = -(1 << 62)
 
 
-@kernel
+@hot_kernel
 def round_quotes(raw_bid: float, raw_ask: float, best_bid: int, best_ask: int, q: float) -> tuple[int, int, bool, bool]:
     """Quotes in ticks: (bid, ask, has_bid, has_ask).
 

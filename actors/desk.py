@@ -15,7 +15,7 @@ from typing import Any, Final
 from actors import ray_head, remote
 from actors.base import DeskSpec, rss_mb
 from actors.exchanges import token_variable
-from actors.home import Latch, clear_latch, home, latches, read_json, read_latch, write_json
+from actors.home import Latch, clear_latch, home, latches, make_writable, read_json, read_latch, write_json
 from actors.logs import log_to_files
 from actors.run_dir import new_run_id
 from mm.config.load import load_config
@@ -51,8 +51,7 @@ def live(
     """
     desk = Desk(config)
     desk.source = str(config_path or "")
-    desk.start(duration_s)
-    return desk.follow(on_status)
+    return desk.run(duration_s, on_status)
 
 
 def status() -> dict[str, Any]:
@@ -92,7 +91,7 @@ def halt(run_id: str | None = None, reason: str = "operator") -> dict[str, Any]:
         out = {}
         for _, handle, state in _choose(run_id):
             out[state["run_id"]] = remote.ask(handle, "halt", reason, timeout_s=25.0)
-    return _checked(out)
+    return _checked_halt(out)
 
 
 def rearm(run_id: str | None = None, *, force: bool = False) -> dict[str, Any]:
@@ -121,8 +120,9 @@ class Desk:
 
     def run(self, duration: str | float | None = None, on_status: OnStatus | None = None) -> dict[str, Any]:
         """Start, wait for the end, return the summary."""
-        self.start(None if duration is None else parse_seconds(duration))
-        return self.follow(on_status)
+        with _stop_on_signals() as asked:  # from the first moment: what is half started is ended properly too
+            self.start(None if duration is None else parse_seconds(duration))
+            return self.follow(on_status, asked)
 
     def start(self, duration_s: float | None = None) -> str:
         """Start the desk and return its run id; it trades from now on without this process."""
@@ -133,8 +133,9 @@ class Desk:
                 raise RiskHalt(_latched_text(latch))
         self.run_id = new_run_id(cfg.name)
         self.run_dir = Path("runs", self.run_id).absolute()
-        self.run_dir.mkdir(parents=True)
         log_dir = Path("logs").absolute()
+        for path in (self.run_dir, log_dir, home() / "latches"):
+            make_writable(path)
         log_to_files(log_dir)
         joined = remote.current_address()  # a notebook that uses Ray already: the desk runs there
         self._connection = ray_head.ensure_ray() if joined is None else ray_head.RayConnection(joined, started=False)
@@ -165,14 +166,14 @@ class Desk:
         path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         return {"PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
-    def follow(self, on_status: OnStatus | None = None) -> dict[str, Any]:
-        """Watch until the run ends; returns the summary. Ctrl-C and SIGTERM end it gracefully."""
-        with _stop_on_signals() as asked:
+    def follow(self, on_status: OnStatus | None = None, asked: threading.Event | None = None) -> dict[str, Any]:
+        """Watch until the run ends; returns the summary. Ctrl-C and SIGTERM (or ``asked``) end it gracefully."""
+        with _stop_on_signals() if asked is None else contextlib.nullcontext(asked) as stop:
             silent_since = time.monotonic()
             stopping = False
             summary = None
             while summary is None:
-                if asked.is_set() and not stopping:
+                if stop.is_set() and not stopping:
                     stopping = True
                     log.info("stopping: cancelling everything")
                     remote.ask(self._handle, "stop", "interrupted", timeout_s=10.0)
@@ -205,7 +206,7 @@ class Desk:
 
     def halt(self, reason: str = "operator") -> dict[str, Any]:
         """Latch and cancel everything; the desk stays."""
-        return _checked({self.run_id: remote.ask(self._handle, "halt", reason, timeout_s=25.0)})
+        return _checked_halt({self.run_id: remote.ask(self._handle, "halt", reason, timeout_s=25.0)})
 
     def rearm(self, *, force: bool = False) -> dict[str, Any]:
         """Lift the halt."""
@@ -253,8 +254,12 @@ def end_ray_if_idle(connection: ray_head.RayConnection) -> bool:
 def _make_room(name: str) -> None:
     """One desk of a name at a time; actors that a crash left behind are ended first."""
     desk = name.split("/")[1]
-    if remote.find(name) is not None:
-        raise RaymakerError(f"a desk named {desk!r} runs already: stop it, or give this one another name")
+    handle = remote.find(name)
+    if handle is not None:
+        state = remote.ask(handle, "status", timeout_s=5.0)
+        if isinstance(state, remote.Failed) or state["state"] != "ended":
+            raise RaymakerError(f"a desk named {desk!r} runs already: stop it, or give this one another name")
+        _remove(name, handle)  # its run is over, but whoever started it never looked
     _sweep(desk)
 
 
@@ -344,7 +349,20 @@ def _checked(answers: dict[str, Any]) -> dict[str, Any]:
     for run, answer in answers.items():
         if isinstance(answer, remote.Failed):
             raise RaymakerError(f"run {run}: {answer.error}")
+        for venue, said in answer.items():
+            if isinstance(said, str):
+                raise RaymakerError(f"run {run}: {venue}: {said}")
     return {"runs": answers}
+
+
+def _checked_halt(answers: dict[str, Any]) -> dict[str, Any]:
+    """A halt that leaves orders open has failed, though the latch holds."""
+    out = _checked(answers)
+    for run, answer in answers.items():
+        for venue, left in answer.items():
+            if left:
+                raise RaymakerError(f"run {run}: {venue} is latched, but {left} orders are still open there")
+    return out
 
 
 def _latch_row(latch: Latch) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mm.errors import ConfigError
+
 DAILY_LOSS: Final = "daily_loss"  # as in mm.strategy.risk.HALT_REASONS, which would load numba into every command
 _DAY_NS: Final = 86_400_000_000_000
 
@@ -21,16 +23,29 @@ def home() -> Path:
         path = Path(given).expanduser().absolute()
     else:
         path = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "raymaker"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be made ({exc.strerror}); set RAYMAKER_HOME to a folder of yours") from exc
     return path
+
+
+def make_writable(path: Path) -> None:
+    """Make a folder, and be sure that files can be made in it; raises ``ConfigError``."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as exc:
+        raise ConfigError(f"{path}: nothing can be written there ({exc.strerror})") from exc
 
 
 def scratch() -> Path:
     """A short private directory for sockets and Ray's session (Unix socket paths are limited to 107 bytes)."""
     path = Path(tempfile.gettempdir()) / f"raymaker-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
+    make_writable(path)
     if path.stat().st_uid != os.getuid():
-        raise PermissionError(f"{path} belongs to another user; set TMPDIR")
+        raise ConfigError(f"{path} belongs to another user; set TMPDIR")
     return path
 
 

@@ -12,6 +12,7 @@ session's processes.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -85,17 +86,19 @@ def find_ray() -> RayConnection | None:
     if head is not None:
         return RayConnection(head.address, started=False, head=head)
     for host in ("127.0.0.1", _outer_address()):
-        if host and _listens(host, _DEFAULT_GCS_PORT):
+        if host and _listens(host, _DEFAULT_GCS_PORT) and _is_ray(_DEFAULT_GCS_PORT):
             return RayConnection(f"{host}:{_DEFAULT_GCS_PORT}", started=False)
     return None
 
 
 def ensure_ray() -> RayConnection:
     """Find a head or start one. Prepares this process's environment for connecting to it."""
-    found = find_ray()
-    if found is None:
-        head = start_head()
-        found = RayConnection(head.address, started=True, head=head)
+    with (home() / "ray.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two desks that start at once share one head
+        found = find_ray()
+        if found is None:
+            head = start_head()
+            found = RayConnection(head.address, started=True, head=head)
     prepare_environment(found)
     return found
 
@@ -141,7 +144,11 @@ def start_head(timeout_s: float = 90.0) -> RayHead:
         process.kill()
         stop_head(head)
         raise RaymakerError(f"ray start --head failed ({code}):\n{text}")
-    write_json(_state_file(), asdict(head))
+    try:
+        write_json(_state_file(), asdict(head))
+    except OSError as exc:  # nobody would find it again
+        stop_head(head)
+        raise RaymakerError(f"{_state_file()}: {exc}") from exc
     return head
 
 
@@ -222,6 +229,16 @@ def _listens(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+def _is_ray(port: int) -> bool:
+    """A Ray head of this machine has the port, and not something else (it is Redis's port too)."""
+    flag = f"--gcs_server_port={port}"
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "gcs_server" and flag in process.cmdline():
+                return True
+    return False
 
 
 def _free_port(wanted: int) -> int:

@@ -22,7 +22,7 @@ import psutil
 
 from actors import exchanges, remote
 from actors.base import DeskSpec, rss_mb
-from actors.home import read_json, scratch, write_json
+from actors.home import DAILY_LOSS, Latch, read_json, read_latch, scratch, write_json, write_latch
 from actors.logs import log_to_files
 from actors.run_dir import MetricsLog, finish_run, write_tables
 from actors.transport import Curve, clear_stale, ipc_address, socket_dir
@@ -100,11 +100,21 @@ class Supervisor:
         return self._summary if self._done.wait(timeout_s) else None
 
     def halt(self, reason: str) -> dict[str, Any]:
-        """Latch every executor and cancel everything: venue -> orders still open there (or what went wrong)."""
+        """Latch every executor and cancel everything: venue -> orders still open there (or what went wrong).
+
+        The latches go to disk first, where an executor that does not answer now finds them when it is restarted.
+        """
+        for venue in self.spec.cfg.live.venues:
+            if read_latch(self.spec.desk, venue.name) is None:
+                write_latch(Latch(self.spec.desk, venue.name, "operator", time.time_ns(), self.spec.run_id, reason))
         return self._each_executor("halt", (reason,), 20.0)
 
     def rearm(self, force: bool = False) -> dict[str, Any]:
-        """Lift the latches: venue -> whether it was lifted."""
+        """Lift the latches: venue -> whether it was lifted. A daily loss stays, with its limits, unless forced."""
+        venues = [v.name for v in self.spec.cfg.live.venues]
+        held = [latch for name in venues if (latch := read_latch(self.spec.desk, name)) is not None]
+        if not force and any(latch.reason == DAILY_LOSS for latch in held):
+            return dict.fromkeys(venues, False)
         for member in self._members.values():
             if member.name.endswith("/risk"):
                 remote.ask(member.handle, "rearm", timeout_s=5.0)
@@ -123,10 +133,14 @@ class Supervisor:
     def _run(self) -> None:
         try:
             known = read_json(self._file)
+            ended = read_json(self.spec.path("summary.json"))
+            if known is not None:
+                self._rejoin(known, living_only=ended is not None)
+            if ended is not None:
+                self._conclude(ended)
+                return
             if known is None:
                 self._start()
-            else:
-                self._rejoin(known)
             self._watch()
         except RaymakerError as exc:
             self.log.error("%s", exc)  # noqa: TRY400  the message is for people
@@ -141,8 +155,19 @@ class Supervisor:
             self.log.critical("the end of the run failed", exc_info=True)
             first = self._end.error if self._end and self._end.error else f"{type(exc).__name__}: {exc}"
             self._summary = self._summary or {"run_id": self.spec.run_id, "error": first, "exit_code": 1}
+        self._over()
+
+    def _conclude(self, summary: dict[str, Any]) -> None:
+        """The run had ended when we were restarted: clear away what is left, and start nothing."""
+        self.log.warning("restarted after the end of run %s", self.spec.run_id)
+        self._summary = summary
+        self._clear_away()
+        self._over()
+
+    def _over(self) -> None:
         self.phase = "ended"
-        write_json(self.spec.path("status.json"), self._snapshot())
+        with contextlib.suppress(OSError):
+            write_json(self.spec.path("status.json"), self._snapshot())
         self._done.set()
         self._clean_up_alone()
 
@@ -212,17 +237,22 @@ class Supervisor:
                 },
                 "exchanges": {name: asdict(h) for name, h in self._exchanges.items()},
                 "running_since": self._running_since,
+                "end": asdict(self._end) if self._end else None,
                 "pid": os.getpid(),
             },
         )
 
-    def _rejoin(self, known: dict[str, Any]) -> None:
+    def _rejoin(self, known: dict[str, Any], *, living_only: bool = False) -> None:
         self.log.warning("restarted: going on with run %s", self.spec.run_id)
+        if known.get("end"):  # it had been told to end
+            self._finish(End(**known["end"]))
         self._exchanges = {name: ExchangeHandle(**h) for name, h in known["exchanges"].items()}
         self._running_since = known["running_since"]
         for key, m in known["members"].items():
             spec = DeskSpec(**m["spec"])
-            handle = remote.find(m["name"]) or remote.spawn(m["name"], m["cls"], spec)
+            handle = remote.find(m["name"])
+            if handle is None and not living_only:
+                handle = remote.spawn(m["name"], m["cls"], spec)
             self._members[key] = _Member(m["name"], m["cls"], spec, handle)
 
     # --- watching ----------------------------------------------------------------------------------------------------
@@ -336,10 +366,19 @@ class Supervisor:
     def _shut_down(self) -> None:
         self.phase = "stopping"
         end = self._end or End("stopped")
+        if self._members:
+            with contextlib.suppress(OSError):
+                self._save()  # should we be restarted, we go on ending
         last = self._snapshot()
         self.log.info("ending the run: %s", end.error or end.halted or end.why)
         ask = {key: (m.handle, "stop", ()) for key, m in self._members.items() if m.handle is not None}
-        stops = remote.gather({k: c for k, c in ask.items() if k.endswith("/executor")}, 30.0)
+        executors = {k: c for k, c in ask.items() if k.endswith("/executor")}
+        stops = remote.gather(executors, 30.0)
+        again = {
+            k: executors[k] for k, answer in stops.items() if isinstance(answer, remote.Failed) and not answer.gone
+        }
+        if again:  # one that crashed comes back and trades: it must hear of the end
+            stops |= remote.gather(again, 30.0)
         stops |= remote.gather({k: c for k, c in ask.items() if not k.endswith("/executor")}, 10.0)
         for key, answer in stops.items():
             if isinstance(answer, remote.Failed):

@@ -40,6 +40,8 @@ def _parser(cls: Any) -> BeforeValidator:
 
 
 _TEXT = PlainSerializer(_unit_text, return_type=str)
+
+
 def _not_negative(value: Distance) -> Distance:
     if value.value < 0:
         raise ValueError(f"must not be negative, got {_unit_text(value)}")
@@ -96,7 +98,12 @@ SigmaQ = Annotated[Annotated[EwmaSigma, Tag("section")] | Annotated[VolatilityQ,
 
 
 ModelName = Literal[
-    "avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact", "legacy_percent", "legacy_glft",
+    "avellaneda_stoikov",
+    "glft_asymptotic",
+    "glft_stationary",
+    "glft_exact",
+    "legacy_percent",
+    "legacy_glft",
     "random_control",
 ]
 
@@ -328,13 +335,19 @@ class VenueConfig(Section):
     exchange: EmbeddedExchange = EmbeddedExchange()
     address: str | None = None  # host:port of a local exchange that is already running
 
+    @model_validator(mode="after")
+    def _unique(self) -> VenueConfig:
+        if len(set(self.instruments)) != len(self.instruments):
+            raise ValueError(f"instruments must differ, got {', '.join(self.instruments)}")
+        return self
+
 
 class LiveConfig(Section):
     """The desk."""
 
     venues: Annotated[list[VenueConfig], Field(min_length=1)] = [VenueConfig(name="sandbox")]
     duration: Seconds | None = None  # default: until stopped
-    timer: Seconds = 0.25  # decide at least this often
+    timer: Annotated[Seconds, Field(ge=0.01, le=1.0)] = 0.25  # decide at least this often; also the quoter's heartbeat
     stale_after: Seconds = 2.0  # no market data for this long: quotes are pulled
     transport: Literal["ipc", "tcp"] = "ipc"
 

@@ -121,7 +121,7 @@ class Desk:
     def run(self, duration: str | float | None = None, on_status: OnStatus | None = None) -> dict[str, Any]:
         """Start, wait for the end, return the summary."""
         with _stop_on_signals() as asked:  # from the first moment: what is half started is ended properly too
-            self.start(None if duration is None else parse_seconds(duration))
+            self.start(parse_seconds(duration) if isinstance(duration, str) else duration)
             return self.follow(on_status, asked)
 
     def start(self, duration_s: float | None = None) -> str:

@@ -122,6 +122,16 @@ def test_a_gcs_on_the_port_is_ray(monkeypatch):
     assert not ray_head._is_ray(6380)
 
 
+@pytest.mark.parametrize(("given", "seconds"), [(None, None), ("1m", 60.0), (5.0, 5.0), (5, 5)])
+def test_a_duration_is_text_or_seconds(spec, monkeypatch, given, seconds):
+    d = desk.Desk(RunConfig())
+    seen = []
+    monkeypatch.setattr(d, "start", seen.append)
+    monkeypatch.setattr(d, "follow", lambda _on_status, _asked: {})
+    d.run(given)
+    assert seen == [seconds]
+
+
 def test_a_signal_while_the_desk_starts_stops_it_properly(spec, monkeypatch):
     d = desk.Desk(RunConfig())
     seen = {}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -13,41 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
-from mm.core.instrument import Instrument
-from mm.core.types import COMMAND, RecArray, records
-from mm.errors import ConfigError, RaymakerError
-from mm.models.base import MODEL_PARAMS, POLICY
-from mm.sim.engine import replay
+from mm.errors import ConfigError
 from mm.sim.latency import feed_of, receive_ns
 from mm.sim.market import MarketView, observations
-from mm.sim.metrics import Metric, summarise
-from mm.sim.state import FILL_ROW, GROUP, SAMPLE, WORKING
-from mm.sim.tables import Messages, Strategies
+from mm.sim.one_pass import Pass, SimResult
+from mm.sim.state import GROUP
 from mm.sim.tape import Tape
-from mm.sim.venue import open_venue
-from mm.strategy.orders import MAX_COMMANDS
-from mm.strategy.rate import RATE
-from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.setup import StrategyRecords, resolve
-from mm.strategy.state import PARAMS, STATE, TARGET
 
-MAX_SAMPLES = 4000
-_RECORDS = {
-    "params": PARAMS, "model": MODEL_PARAMS, "policy": POLICY, "state": STATE, "limits": LIMITS, "loss": LOSS,
-    "rate": RATE,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class SimResult:
-    """What a trial leaves behind. ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``)."""
-
-    instrument: Instrument
-    metrics: dict[str, Metric]
-    result_hash: str
-    events: int
-    fills: NDArray[Any]
-    samples: NDArray[Any]
+__all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_many"]
 
 
 def decision_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
@@ -88,7 +60,7 @@ def simulate_many(
     jobs = []
     for number, cfg in enumerate(configs):
         r = resolve(cfg, tape.instrument, tape.ref_price)
-        jobs.append((_view(cfg, r, tape, decide_ns), number, cfg, r))
+        jobs.append((market_view(cfg, r, tape, decide_ns), number, cfg, r))
     keyed = sorted(((view.key(), view, number, cfg, r) for view, number, cfg, r in jobs), key=lambda j: (j[0], j[2]))
     passes = []
     for _, members in groupby(keyed, key=lambda j: j[0]):
@@ -108,7 +80,10 @@ def simulate_many(
     return [r for r in results if r is not None]
 
 
-def _view(cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None) -> MarketView:
+def market_view(
+    cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None = None
+) -> MarketView:
+    """What a config sees of a tape: configs with equal views share one pass."""
     p = r.params[0]
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
     return MarketView(
@@ -120,54 +95,8 @@ def _view(cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.
     )
 
 
-def _stack(parts: Sequence[StrategyRecords], name: str) -> RecArray:
-    out = records(len(parts), _RECORDS[name])
-    for k, part in enumerate(parts):
-        out[k] = getattr(part, name)[0]
-    return out
-
-
 def _run_pass(group: Sequence[tuple[Any, MarketView, int, RunConfig, StrategyRecords]], tape: Tape) -> list[Any]:
     """One pass over the tape for up to 64 configs of one market view: [(number, result)]."""
-    view = group[0][1]
-    parts = [g[4] for g in group]
-    configs = [g[3] for g in group]
-    n = len(group)
-    stacked = {name: _stack(parts, name) for name in _RECORDS}
-    venue = open_venue(configs, tape, stacked["params"], stacked["state"])
-    orders = records(n, WORKING)
-    strategies = Strategies(**stacked, orders=orders, target=records(1, TARGET), cmds=records(MAX_COMMANDS, COMMAND))
-    messages = Messages(tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.msg_whole, tape.book_window[0])
-    stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))
-    samples = np.zeros((n, -(-len(view.decide_ns) // stride)), SAMPLE).view(np.recarray)
-    log = []
-    done = 0
-    last_mid = 0.0
-    for seen in observations(tape, view):
-        last_mid = float(seen.features[-1].mid)
-        d = 0
-        while d < len(seen.decide_ns):
-            made = replay(messages, seen, venue, strategies, d, done, samples, stride)
-            d += made
-            done += made
-            log.append(venue.fills[: int(venue.cursor[0].fills)].copy())
-            venue.cursor[0].fills = 0
-    if int(np.sum(venue.sets.overflow)):
-        raise RaymakerError("the simulated exchange ran out of room for messages or fills; please report this config")
-    all_fills = np.concatenate([venue.fills[:0], *log])
-    out = []
-    for k, (_, _, number, cfg, part) in enumerate(group):
-        mine = all_fills[all_fills["set"] == k]
-        own = {name: stacked[name][k : k + 1] for name in _RECORDS}
-        metrics = summarise(cfg, part.instrument, own, venue.sets[k], mine, samples[k], last_mid, venue.refusals[k])
-        out.append((number, SimResult(tape.instrument, metrics, _hash(mine, samples[k], own), tape.events, mine,
-                                      samples[k])))  # fmt: skip
-    return out
-
-
-def _hash(fills: NDArray[Any], samples: NDArray[Any], own: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
-    columns = [name for name in FILL_ROW.names or () if name != "set"]
-    for part in (*(fills[name] for name in columns), samples, own["state"], own["loss"]):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
+    one = Pass([g[3] for g in group], [g[4] for g in group], group[0][1], tape)
+    one.advance()
+    return list(zip((g[2] for g in group), one.results(), strict=True))

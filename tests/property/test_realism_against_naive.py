@@ -224,3 +224,13 @@ def test_no_result_depends_on_the_company_or_on_threads():
     assert len(set(alone)) == len(alone)
     assert [r.result_hash for r in simulate_many(configs, tape)] == alone
     assert [r.result_hash for r in simulate_many(configs[::-1], tape, threads=2)] == alone[::-1]
+
+
+def test_monitors_raise_alerts_and_change_nothing():
+    watched = {"window": "3s", "step": "200ms", "drawdown_usd": 1.0, "inventory_drift": "1 lots"}
+    plain = simulate(config(risk={"leverage": 1}), shock_tape())
+    result = simulate(config(risk={"leverage": 1, "monitors": watched}), shock_tape())
+    assert result.result_hash == plain.result_hash
+    assert plain.alerts == ()
+    assert {a.monitor for a in result.alerts} == {"drawdown_usd", "inventory_drift_lots"}
+    assert result.metrics["alerts"] == len(result.alerts)

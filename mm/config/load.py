@@ -17,6 +17,8 @@ from mm.errors import ConfigError
 
 Key = tuple[str | int, ...]
 
+_AXIS_WORDS = {"grid", "uniform", "loguniform", "choice"}  # of `tune`; here only for a hint
+
 
 @dataclass(slots=True)
 class RawConfig:
@@ -139,6 +141,8 @@ def apply_override(raw: RawConfig, item: str) -> None:
         else:
             target = target[step]
     raw.overrides[key] = item
+    for below in [name for name in raw.lines if len(name) > len(key) and name[: len(key)] == key]:
+        del raw.lines[below]  # what the file said below it is gone
 
 
 def validate(raw: RawConfig) -> RunConfig:
@@ -180,7 +184,22 @@ def _describe(raw: RawConfig, err: dict[str, Any]) -> str:
         return f"{raw.where(tuple(key))}: {name}: unknown key{hint}"
     message = str(err["msg"]).removeprefix("Value error, ")
     got = "" if err["type"] in ("missing", "value_error") else f", got {err.get('input')!r}"
-    return f"{raw.where(tuple(key))}: {name}: {message}{got}"
+    if key and key[0] != "live" and err["type"] != "missing" and _looks_like_an_axis(at):
+        got += "; to sweep over it use `tune`"
+    prefix = f"{name}: " if key else ""  # a rule between sections names its keys itself
+    return f"{_where_rule(raw, tuple(key), message)}: {prefix}{message}{got}"
+
+
+def _where_rule(raw: RawConfig, key: Key, message: str) -> str:
+    """Where ``key`` is; for a rule about a section also the override that broke it."""
+    for name, item in raw.overrides.items():
+        if len(name) > len(key) and name[: len(key)] == key and f"{name[-1]} " in message:
+            return f"--set {item}"
+    return raw.where(key)
+
+
+def _looks_like_an_axis(value: Any) -> bool:
+    return bool(value) and (isinstance(value, list) or (isinstance(value, dict) and value.keys() <= _AXIS_WORDS))
 
 
 def _section_in(annotation: Any) -> Any:

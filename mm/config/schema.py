@@ -48,6 +48,12 @@ def _not_negative(value: Distance) -> Distance:
     return value
 
 
+def _positive(value: PerPrice) -> PerPrice:
+    if value.value <= 0:
+        raise ValueError(f"must be above 0, got {_unit_text(value)}")
+    return value
+
+
 DistanceQ = Annotated[Distance, _parser(Distance), _TEXT]
 LengthQ = Annotated[Distance, _parser(Distance), AfterValidator(_not_negative), _TEXT]
 PerPriceQ = Annotated[PerPrice, _parser(PerPrice), _TEXT]
@@ -113,7 +119,7 @@ class ModelConfig(Section):
 
     name: ModelName = "glft_asymptotic"
     gamma: GammaQ = GammaFromQmax(q_max=5)
-    kappa: PerPriceQ = PerPrice(0.7, "bps")
+    kappa: Annotated[PerPriceQ, AfterValidator(_positive)] = PerPrice(0.7, "bps")
     A: Annotated[float, Field(gt=0)] = 0.8  # fills/s at zero depth, one side
     sigma: SigmaQ = EwmaSigma()
     xi: PerPriceQ | None = None  # execution-risk aversion; default: gamma
@@ -389,6 +395,16 @@ class RunConfig(Section):
     sim: SimConfig = SimConfig()
     live: LiveConfig = LiveConfig()
     tune: TuneConfig = TuneConfig()
+
+    @model_validator(mode="after")
+    def _orders_fit(self) -> RunConfig:
+        size, limit = self.strategy.order_size, self.risk.max_position
+        if size.unit == limit.unit and size.value > limit.value:  # other units: known only with the instrument
+            raise ValueError(
+                f"strategy.order_size {_unit_text(size)} is above risk.max_position {_unit_text(limit)}: "
+                "no order could ever be sent"
+            )
+        return self
 
     def data_path(self) -> Path | None:
         return None if self.data.source == "synth" else Path(self.data.source)

@@ -106,7 +106,14 @@ def test_any_time_of_sigma_round_trips(load, per):
             ["live.venues.1.nam: unknown key; did you mean 'name'?", "live.venues.1.name: Field required"],
         ),
         ("live: {venues: [{name: a}, {name: a}]}", ["venue names must differ, got a, a"]),
-        ("live: {venues: []}", ["live.venues: List should have at least 1 item"]),
+        (
+            "risk: {max_position: 50 usd}\nseed: 3\n",
+            ["run.yaml:1: strategy.order_size 100 usd is above risk.max_position 50 usd: no order could ever be sent"],
+        ),
+        ("strategy: {model: {kappa: 0/bp}}", ["strategy.model.kappa: must be above 0"]),
+        ("seed: [1, 2]\n", ["got [1, 2]; to sweep over it use `tune`"]),
+        ("strategy: {model: {kappa: {uniform: [1/bp, 2/bp]}}}", ["kappa: value: expected", "; to sweep over it use"]),
+        ("live: {venues: []}", ["live.venues: List should have at least 1 item after validation, not 0, got []"]),
         ("strategy:\n", ["run.yaml:1: strategy: Input should be a valid dictionary"]),
         ("seed: 1\ntag: x\nseed: 2\n", ["run.yaml:3: key 'seed' is given twice"]),
         ("- a\n- b\n", ["run.yaml:1: expected a mapping of sections, got list"]),
@@ -170,11 +177,13 @@ def test_overrides(load):
         ("live.venues.x.name=x", "live.venues is a list of 1"),
         ("live.venues.².name=x", "live.venues is a list of 1"),
         ("live.venues.0.name=A B", "--set live.venues.0.name=A B: live.venues.0.name: String should match"),
-        ("risk.leverage=2", "above the lock"),
+        ("risk.leverage=2", "--set risk.leverage=2: risk: leverage 2 is above the lock"),
+        ("strategy.model.gamma={q_max: 0}", "--set strategy.model.gamma={q_max: 0}: strategy.model.gamma.q_max: Input"),
     ],
 )
 def test_override_errors(load, item, expected):
-    assert expected in error(load, "seed: 7\nlive: {venues: [{name: a}]}\n", item)
+    text = "seed: 7\nlive: {venues: [{name: a}]}\nstrategy: {model: {gamma: {q_max: 5}}}\n"
+    assert expected in error(load, text, item)
 
 
 @given(st.text(max_size=30))
@@ -203,10 +212,9 @@ def test_any_file_is_read_or_refused(tmp_path_factory, data):
     [
         ({"order_size": "4 usd"}, r"order_size: 4 usd is 0 lots of BTC-USDT, below the smallest order of 1 lots"),
         ({"order_size": "1 eth"}, "order_size: size: 1 ETH is not in the units of BTC-USDT"),
-        ({"order_size": "1e300 usd"}, "more than"),
+        ({"max_inventory": "1e300 usd"}, "more than"),
         ({"max_inventory": "1 eth"}, "strategy.max_inventory: size: 1 ETH"),
         ({"spread": {"min": "2 bps", "max": "1 bps"}}, "strategy.spread: min 120 ticks is above max 60 ticks"),
-        ({"model": {"kappa": "0/bp"}}, "k=0.0"),
         ({"model": {"sigma": "0 bps/s"}}, "sigma=0.0"),
         ({"model": {"gamma": {"q_max": 0.5}}}, "above half an order"),
         ({"model": {"impact": "900 bps"}}, "impact"),

@@ -23,7 +23,7 @@ from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, SE
 from mm.data.store import Store
 from mm.sim.market import observations
 from mm.sim.queue import MODELS as QUEUE_MODELS
-from mm.sim.run import SimResult, _view, decision_times, simulate, simulate_many
+from mm.sim.run import SimResult, decision_times, market_view, simulate, simulate_many
 from mm.sim.tape import Tape
 from mm.strategy.setup import resolve
 
@@ -128,7 +128,7 @@ def write_job(folder: Path, configs: list[RunConfig], tape: Tape) -> NDArray[np.
         p, m = r.params[0], r.model[0]
         row = 0
         if p.static_sigma < 0.0:  # the estimate in flight is fed: the peer sees only decision moments
-            view = _view(cfg, r, tape, times)
+            view = market_view(cfg, r, tape, times)
             row = known.setdefault(view.key(), len(sigmas))
             if row == len(sigmas):
                 sigmas.append(np.sqrt(np.concatenate([c.features["sigma2"] for c in observations(tape, view)])))

@@ -25,7 +25,7 @@ from mm.core.types import BUY, FILL, FREE, PLACE, SELL, Rec, RecArray, records
 from mm.data.candles import CANDLE, Candles, hash_rows
 from mm.errors import DataError
 from mm.sim.metrics import MARKOUT_S, summarise
-from mm.sim.run import MAX_SAMPLES, SimResult
+from mm.sim.one_pass import MAX_SAMPLES, SimResult
 from mm.sim.state import FILL_ROW, REFUSALS, SAMPLE, SET
 from mm.sim.tape import Tape
 from mm.strategy.features import sample_volatility, set_touch

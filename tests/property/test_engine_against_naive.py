@@ -189,7 +189,7 @@ def test_no_result_depends_on_the_company_or_on_threads(tape):
         {"strategy__model__kappa": "2/bp"},
         {"strategy__model__name": "avellaneda_stoikov", "sim__order_latency": "31ms"},
         {"strategy__model__name": "glft_exact", "sim__queue": {"model": "risk_averse"}},
-        {"sim__response_latency": "60ms", "strategy__order_size": "5000 usd"},
+        {"sim__response_latency": "60ms", "strategy__order_size": "1500 usd"},
         {"strategy__model__kappa": "30/bp", "sim__queue": {"model": "log"}, "risk__max_drawdown_usd": 0.05},
         {"strategy__spread": {"min": "5 bps", "max": "6 bps"}, "sim__decide_every": "message"},
     ]

@@ -1,0 +1,155 @@
+"""One pass over a tape for up to 64 configs that see the market alike, advanced to any time and resumed from there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mm.config.schema import RunConfig
+from mm.core.instrument import Instrument
+from mm.core.types import COMMAND, RecArray, records
+from mm.errors import RaymakerError
+from mm.models.base import MODEL_PARAMS, POLICY
+from mm.sim.engine import replay
+from mm.sim.liquidation import floored_equity
+from mm.sim.market import MarketView, observations
+from mm.sim.metrics import Metric, summarise
+from mm.sim.monitors import Alert, watch
+from mm.sim.state import FILL_ROW, SAMPLE, WORKING
+from mm.sim.tables import Messages, Observed, Strategies
+from mm.sim.tape import Tape
+from mm.sim.venue import open_venue
+from mm.strategy.orders import MAX_COMMANDS
+from mm.strategy.rate import RATE
+from mm.strategy.risk import LIMITS, LOSS
+from mm.strategy.setup import StrategyRecords
+from mm.strategy.state import PARAMS, STATE, TARGET
+
+MAX_SAMPLES = 4000
+FOREVER_NS = np.iinfo(np.int64).max
+_RECORDS = {
+    "params": PARAMS, "model": MODEL_PARAMS, "policy": POLICY, "state": STATE, "limits": LIMITS, "loss": LOSS,
+    "rate": RATE,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SimResult:
+    """What a trial leaves behind.
+
+    ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``); ``alerts``: of the configured risk monitors.
+    """
+
+    instrument: Instrument
+    metrics: dict[str, Metric]
+    result_hash: str
+    events: int
+    fills: NDArray[Any]
+    samples: NDArray[Any]
+    alerts: tuple[Alert, ...] = ()
+
+
+def _stack(parts: Sequence[StrategyRecords], name: str) -> RecArray:
+    out = records(len(parts), _RECORDS[name])
+    for k, part in enumerate(parts):
+        out[k] = getattr(part, name)[0]
+    return out
+
+
+class Pass:
+    """The simulated exchange and the strategies of one pass; ``advance`` may be called again and again."""
+
+    def __init__(
+        self, configs: Sequence[RunConfig], parts: Sequence[StrategyRecords], view: MarketView, tape: Tape
+    ) -> None:
+        n = len(configs)
+        self.configs, self.parts, self.tape = configs, parts, tape
+        self.records = {name: _stack(parts, name) for name in _RECORDS}
+        self.venue = open_venue(configs, tape, self.records["params"], self.records["state"])
+        self._strategies = Strategies(
+            **self.records, orders=records(n, WORKING), target=records(1, TARGET), cmds=records(MAX_COMMANDS, COMMAND)
+        )
+        self._messages = Messages(
+            tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.msg_whole, tape.book_window[0]
+        )
+        self._stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))
+        self.samples = np.zeros((n, -(-len(view.decide_ns) // self._stride)), SAMPLE).view(np.recarray)
+        self._chunks = observations(tape, view)
+        self._seen: Observed | None = None
+        self._next = 0  # decision of the chunk
+        self._done = 0  # decisions of the run
+        self._fills: list[NDArray[Any]] = []
+        self.last_mid = 0.0
+
+    def advance(self, until_ns: int = FOREVER_NS) -> bool:
+        """Make every decision up to ``until_ns``; returns whether any are left."""
+        while True:
+            if self._seen is None or self._next == len(self._seen.decide_ns):
+                self._seen, self._next = next(self._chunks, None), 0
+                if self._seen is None:
+                    return False
+            seen = self._seen
+            end = int(np.searchsorted(seen.decide_ns, until_ns, side="right"))
+            due = seen if end == len(seen.decide_ns) else seen._replace(decide_ns=seen.decide_ns[:end])
+            while self._next < end:
+                made = replay(
+                    self._messages, due, self.venue, self._strategies, self._next, self._done, self.samples,
+                    self._stride,
+                )  # fmt: skip
+                self._next += made
+                self._done += made
+                self._fills.append(self.venue.fills[: int(self.venue.cursor[0].fills)].copy())
+                self.venue.cursor[0].fills = 0
+            if self._next:
+                self.last_mid = float(seen.features[self._next - 1].mid)
+            if end < len(seen.decide_ns):
+                return True
+
+    def equity_usd(self, k: int) -> float:
+        """Profit of strategy ``k`` so far, its position at the last mid."""
+        state, params = self.records["state"][k], self.records["params"][k]
+        return float(floored_equity(state, params, self.venue.sets[k], self.last_mid)) if self.last_mid > 0.0 else 0.0
+
+    def halt(self, reason: int) -> None:
+        """Every strategy pulls its quotes from the next decision on."""
+        for state in self.records["state"]:
+            if state.halted == 0:
+                state.halted = reason
+
+    def results(self) -> list[SimResult]:
+        """One result a config, in their order.
+
+        Raises:
+            RaymakerError: messages or fills found no room.
+        """
+        if int(np.sum(self.venue.sets.overflow)):
+            raise RaymakerError(
+                "the simulated exchange ran out of room for messages or fills; please report this config"
+            )
+        fills = np.concatenate([self.venue.fills[:0], *self._fills])
+        out = []
+        for k, (cfg, part) in enumerate(zip(self.configs, self.parts, strict=True)):
+            mine = fills[fills["set"] == k]
+            own = {name: self.records[name][k : k + 1] for name in _RECORDS}
+            metrics = summarise(
+                cfg, part.instrument, own, self.venue.sets[k], mine, self.samples[k], self.last_mid,
+                self.venue.refusals[k],
+            )  # fmt: skip
+            alerts = watch(cfg.risk.monitors, self.samples[k], part.instrument, part.ref_price)
+            metrics["alerts"] = len(alerts)
+            digest = _hash(mine, self.samples[k], own)
+            out.append(SimResult(part.instrument, metrics, digest, self.tape.events, mine, self.samples[k], alerts))
+        return out
+
+
+def _hash(fills: NDArray[Any], samples: NDArray[Any], own: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    columns = [name for name in FILL_ROW.names or () if name != "set"]
+    for part in (*(fills[name] for name in columns), samples, own["state"], own["loss"]):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()

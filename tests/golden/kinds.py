@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.golden import map_micro, map_models, map_money, map_sim, map_stats
+from tests.golden import map_amm, map_estimators, map_learn, map_micro, map_models, map_money, map_sim, map_stats
 from tests.golden.outcome import Outcome
 
 KINDS: dict[str, Callable[[dict[str, Any]], Outcome]] = {
@@ -35,15 +35,33 @@ KINDS: dict[str, Callable[[dict[str, Any]], Outcome]] = {
         map_stats.max_drawdown,
         map_stats.sharpe_annualisation,
         map_stats.var_cvar,
+        map_amm.bribe_all_pay,
+        map_amm.bribe_optimum,
+        map_amm.bribe_percentile,
+        map_amm.cl_position,
+        map_amm.cl_step,
+        map_amm.cp_arbitrage,
+        map_amm.cp_swap_aero_volatile,
+        map_amm.cp_swap_v2,
+        map_amm.impermanent_loss,
+        map_amm.logistic_fit,
+        map_amm.lp_mint_burn,
+        map_amm.stable_swap_aero,
+        map_estimators.intensity_estimators,
+        map_estimators.intensity_estimators_mc,
+        map_estimators.kappa_from_book,
+        map_estimators.volatility_,
+        map_learn.adx_wilder,
+        map_learn.bars,
+        map_learn.bet_size,
+        map_learn.deflated_sharpe,
+        map_learn.ffd_series,
+        map_learn.ffd_weights,
+        map_learn.imbalance_bars,
+        map_learn.pbo_cscv,
+        map_learn.purged_kfold,
+        map_learn.rsi_wilder,
+        map_learn.triple_barrier,
+        map_learn.triple_barrier_ohlc,
     )
 }
-
-# Sections 3 to 7 in part: their rooms are not built yet.
-NOT_YET_NAMES = (
-    "intensity_estimators intensity_estimators_mc kappa_from_book volatility "
-    "cl_position cl_step cp_arbitrage cp_swap_aero_volatile cp_swap_v2 impermanent_loss lp_mint_burn stable_swap_aero "
-    "bribe_all_pay bribe_optimum bribe_percentile logistic_fit "
-    "adx_wilder bars bet_size deflated_sharpe ffd_series ffd_weights imbalance_bars pbo_cscv "
-    "purged_kfold rsi_wilder triple_barrier triple_barrier_ohlc"
-)
-NOT_YET = frozenset(NOT_YET_NAMES.split())

@@ -21,6 +21,14 @@ class Sampled:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A sampled figure inside an output, with the standard error of its difference to the file's sampled figure."""
+
+    value: float
+    se: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Our outputs. ``loose`` names outputs that are sampled in the file itself, with their relative tolerance."""
 
@@ -44,17 +52,20 @@ def plain(value: Any) -> Any:
     return value
 
 
-def difference(path: str, got: Any, want: Any, rel: float, abs_: float) -> str | None:
-    """The first place where two plain values differ, or None. Only numbers have a tolerance."""
+def difference(path: str, got: Any, want: Any, rel: float, abs_: float, z: float = 4.0) -> str | None:
+    """The first place where two plain values differ, or None. Only numbers have a tolerance, estimates ``z`` errors."""
+    if isinstance(got, Estimate) and _is_number(want):
+        near = abs(got.value - want) <= z * got.se
+        return None if near else f"{path}: {got.value!r} is not within {z:g} errors of {got.se:.3g} of {want!r}"
     if isinstance(want, dict):
         if not isinstance(got, dict) or set(want) - set(got):
             return f"{path}: missing {sorted(set(want) - set(got)) if isinstance(got, dict) else want}"
-        return _first(difference(f"{path}.{k}", got[k], want[k], rel, abs_) for k in want)
+        return _first(difference(f"{path}.{k}", got[k], want[k], rel, abs_, z) for k in want)
     if isinstance(want, list):
         if not isinstance(got, list) or len(got) != len(want):
             return f"{path}: {len(want)} entries expected, got {len(got) if isinstance(got, list) else got!r}"
         pairs = enumerate(zip(got, want, strict=True))
-        return _first(difference(f"{path}[{i}]", g, w, rel, abs_) for i, (g, w) in pairs)
+        return _first(difference(f"{path}[{i}]", g, w, rel, abs_, z) for i, (g, w) in pairs)
     if _is_number(want) and _is_number(got):
         same = got == want or abs(got - want) <= max(rel * abs(want), abs_)
     else:
@@ -66,10 +77,11 @@ def first_failure(outcome: Outcome, want: dict[str, Any], tol: dict[str, Any]) -
     """Compare an outcome with a case's outputs: exact figures within rel/abs, sampled ones within mc_sigma errors."""
     rel, abs_ = float(tol.get("rel", 0.0)), float(tol.get("abs", 0.0))
     got = plain(outcome.outputs)
+    z = float(tol.get("z", 4.0))
     for name, value in want.items():
         if name not in got:
             return f"{name}: missing"
-        found = difference(name, got[name], value, outcome.loose.get(name, rel), abs_)
+        found = difference(name, got[name], value, outcome.loose.get(name, rel), abs_, z)
         if found:
             return found
     sigmas = float(tol.get("mc_sigma", 4.0))

@@ -168,7 +168,7 @@ class Desk:
 
     def follow(self, on_status: OnStatus | None = None, asked: threading.Event | None = None) -> dict[str, Any]:
         """Watch until the run ends; returns the summary. Ctrl-C and SIGTERM (or ``asked``) end it gracefully."""
-        with _stop_on_signals() if asked is None else contextlib.nullcontext(asked) as stop:
+        with _stop_on_signals(asked) as stop:  # again: joining Ray takes SIGTERM away
             silent_since = time.monotonic()
             stopping = False
             summary = None
@@ -382,9 +382,9 @@ def _latched_text(latch: Latch) -> str:
 
 
 @contextlib.contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
+def _stop_on_signals(asked: threading.Event | None = None) -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM set the event (main thread only); the second one interrupts at once."""
-    asked = threading.Event()
+    asked = asked or threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return

@@ -140,3 +140,20 @@ def test_a_signal_while_the_desk_starts_stops_it_properly(spec, monkeypatch):
     assert threading.current_thread() is threading.main_thread()
     d.run()
     assert seen["asked"].wait(5.0)
+
+
+def test_a_signal_is_heard_although_joining_ray_took_it_away(spec, monkeypatch):
+    d = desk.Desk(RunConfig())
+    asked = []
+
+    def ask(_handle, method, *_args, **_more):
+        asked.append(method)
+        if asked == ["status"]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"run_id": "r"} if method != "wait" or "stop" in asked else None
+
+    monkeypatch.setattr(d, "start", lambda _duration: signal.signal(signal.SIGTERM, lambda *_: pytest.fail("Ray's")))
+    monkeypatch.setattr(remote, "ask", ask)
+    monkeypatch.setattr(d, "_conclude", lambda summary: summary)
+    assert d.run() == {"run_id": "r"}
+    assert "stop" in asked

@@ -383,6 +383,31 @@ class TuneConfig(Section):
     resources: Resources = Resources()
 
 
+class DeskLeg(Section):
+    """One instrument of a desk simulation; sections left out are the run's."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
+    data: DataConfig
+    strategy: StrategyConfig | None = None
+    sim: SimConfig | None = None
+
+
+class DeskConfig(Section):
+    """Several instruments and venues in one simulation, under one desk-wide risk."""
+
+    legs: list[DeskLeg] = []
+    step: Seconds = 0.25  # how often the desk's risk looks
+
+    @model_validator(mode="after")
+    def _unique(self) -> DeskConfig:
+        names = [leg.name for leg in self.legs]
+        if len(set(names)) != len(names):
+            raise ValueError(f"leg names must differ, got {', '.join(names)}")
+        if self.step <= 0:
+            raise ValueError("desk.step must be positive")
+        return self
+
+
 class RunConfig(Section):
     """One complete run."""
 
@@ -393,6 +418,7 @@ class RunConfig(Section):
     strategy: StrategyConfig = StrategyConfig()
     risk: RiskConfig = RiskConfig()
     sim: SimConfig = SimConfig()
+    desk: DeskConfig = DeskConfig()
     live: LiveConfig = LiveConfig()
     tune: TuneConfig = TuneConfig()
 

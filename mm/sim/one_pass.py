@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,7 @@ class Pass:
         self._done = 0  # decisions of the run
         self._fills: list[NDArray[Any]] = []
         self.last_mid = 0.0
+        self.first_ns = int(view.decide_ns[0])
 
     def advance(self, until_ns: int = FOREVER_NS) -> bool:
         """Make every decision up to ``until_ns``; returns whether any are left."""
@@ -114,6 +116,11 @@ class Pass:
         """Profit of strategy ``k`` so far, its position at the last mid."""
         state, params = self.records["state"][k], self.records["params"][k]
         return float(floored_equity(state, params, self.venue.sets[k], self.last_mid)) if self.last_mid > 0.0 else 0.0
+
+    def exposure_usd(self, k: int) -> float:
+        """Signed value of strategy ``k``'s position at the last mid."""
+        lots = int(self.records["state"][k].pos_lots)
+        return math.copysign(float(self.parts[k].instrument.notional(round(self.last_mid), abs(lots))), lots)
 
     def halt(self, reason: int) -> None:
         """Every strategy pulls its quotes from the next decision on."""

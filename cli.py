@@ -22,8 +22,9 @@ app = typer.Typer(
     name="raymaker",
     help=(
         "Market making on Ray: one decision kernel, traded live and searched by Ray Tune.\n\n"
-        "Start here:  python cli.py live              make markets on a local exchange\n\n"
-        "             python cli.py tune configs/grid.yaml   1,000 simulated trials of the same strategy\n\n"
+        "Start here:\n\n"
+        "  python cli.py live                      make markets on a local exchange\n\n"
+        "  python cli.py tune configs/grid.yaml    1,000 simulated trials of it\n\n"
         "Exit codes: 0 ok, 1 failed, 2 usage or config, 3 halted by risk, 4 venue unreachable."
     ),
     no_args_is_help=True,
@@ -60,10 +61,17 @@ def _raw(
     items = list(sets or [])
     short = {
         "strategy.model.gamma": gamma, "strategy.model.kappa": kappa, "strategy.order_size": order_size,
-        "risk.leverage": leverage, "tag": tag and json.dumps(tag), "data.source": data and json.dumps(data),
+        "risk.leverage": leverage, "tag": None if tag is None else json.dumps(tag),
+        "data.source": None if data is None else json.dumps(data),
     }  # fmt: skip
-    items += [f"{key}={value}" for key, value in short.items() if value]
-    return load_raw(path, items)
+    items += [f"{key}={value}" for key, value in short.items() if value is not None]
+    return load_raw(_found(path), items)
+
+
+def _found(path: Path) -> Path:
+    """``path``, or where it is not there the file of that name in the project: so that defaults work anywhere."""
+    ours = Path(__file__).resolve().parent / path
+    return path if path.exists() or path.is_absolute() or not ours.is_file() else ours
 
 
 def _say(result: dict[str, Any], as_json: bool, table: Callable[[], Any] | None = None) -> None:
@@ -73,28 +81,9 @@ def _say(result: dict[str, Any], as_json: bool, table: Callable[[], Any] | None 
         return
     from rich.console import Console
 
-    Console().print(table() if table else _table(result))
+    from mm.report import tables
 
-
-def _table(result: dict[str, Any]) -> Any:
-    from rich.table import Table
-
-    out = Table(show_header=False, box=None, pad_edge=False)
-    out.add_column(style="bold")
-    out.add_column(overflow="fold")
-    for key, value in result.items():
-        if isinstance(value, dict) and value:
-            for name, inner in value.items():
-                out.add_row(f"{key}.{name}", _text(inner))
-        else:
-            out.add_row(key, _text(value))
-    return out
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.6g}"
-    return "-" if value is None else str(value)
+    Console().print(table() if table else tables.plain(result))
 
 
 @contextmanager
@@ -128,6 +117,28 @@ def _decimal(text: str | None, option: str) -> Decimal | None:
     return value
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"raymaker {version('raymaker')}")
+        except PackageNotFoundError:  # run from a checkout, not installed
+            text = (Path(__file__).resolve().parent / "pyproject.toml").read_text(encoding="utf-8")
+            found = re.search(r'^version = "(.+)"', text, re.MULTILINE)
+            print(f"raymaker {found[1] if found else 'unknown'}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The version, and nothing else.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
 # --- trade -----------------------------------------------------------------------------------------------------------
 @app.command()
 def live(
@@ -141,6 +152,8 @@ def live(
     Uses the Ray that is running (`ray start --head`), or starts its own on loopback. The actors are detached: they
     go on when this terminal dies; `status`, `stop`, `halt` and `rearm` reach them from any other. Ctrl-C stops
     gracefully and cancels every order.
+
+    Example: python cli.py live --duration 60s --gamma '{q_max: 3}' --set risk.max_daily_loss_usd=50
     """
     from mm.config import validate
 
@@ -152,7 +165,9 @@ def live(
 
     with LiveTable(enabled=not as_json and sys.stderr.isatty()) as table:
         summary = run_live(cfg, str(config), cfg.live.duration, table.update)
-    _say(summary, as_json)
+    from mm.report import tables
+
+    _say(summary, as_json, lambda: tables.live(summary))
     if summary.get("halted"):
         print(f"raymaker: the desk is halted: {summary['halted']}; `rearm` clears the latch", file=sys.stderr)
     elif summary.get("error"):
@@ -212,6 +227,8 @@ def backtest(
     """One trial: replay a tape through the decision kernel with queue position, latency and fees; keep everything.
 
     Same config, data and seed give the same result hash.
+
+    Example: python cli.py backtest configs/live.yaml --data data/btc --kappa 0.7/bp
     """
     from mm.config import validate
 
@@ -219,6 +236,7 @@ def backtest(
         _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
     )
     from mm.data.candles import open_candles, read_meta
+    from mm.report import tables
     from mm.report.backtest import save
     from mm.sim.run import SimResult, simulate
     from mm.sim.tape import Tape, open_tape
@@ -238,6 +256,8 @@ def backtest(
         with _writing(out):
             kept = ladder.save(found, out / f"ladder-{label}-{tape.data_hash[:8]}")
         _say(found | {"path": str(kept)}, as_json, lambda: ladder.render(found))
+        if not as_json:
+            print(kept)
         return
     result: SimResult
     if candles is not None:
@@ -255,7 +275,9 @@ def backtest(
         "taker_fills": m["taker_fills"], "position": m["position"], "equity": m["equity_usd"], "fees": m["fees_usd"],
         "metrics": m, "path": str(path),
     }  # fmt: skip
-    _say(summary, as_json)
+    instrument = result.instrument
+    unit = "contracts" if instrument.kind == "inverse" else str(instrument.base)
+    _say(summary, as_json, lambda: tables.backtest(summary, unit))
 
 
 @app.command(name="run")
@@ -283,11 +305,15 @@ def tune(
 
     A killed sweep continues with `resume EXPERIMENT` and reruns nothing that is finished. The best of many trials is
     the luckiest: read the report before you believe it.
+
+    Example: python cli.py tune configs/grid.yaml --trials 50 --set strategy.model.kappa='[0.5/bp, 2/bp]'
     """
     raw = _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
+    from mm.report import tables
     from tune.sweep import Options, sweep
 
-    _say(sweep(raw, trials=trials, out_root=out, options=Options(max_par=max_par)), as_json)
+    found = sweep(raw, trials=trials, out_root=out, options=Options(max_par=max_par))
+    _say(found, as_json, lambda: tables.sweep(found))
 
 
 @app.command()
@@ -298,10 +324,12 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Continue a killed sweep; finished configurations are not run again and the table comes out the same."""
+    from mm.report import tables
     from tune.sweep import Options
     from tune.sweep import resume as run_resume
 
-    _say(run_resume(experiment, out_root=out, options=Options(max_par=max_par)), as_json)
+    found = run_resume(experiment, out_root=out, options=Options(max_par=max_par))
+    _say(found, as_json, lambda: tables.sweep(found))
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -377,8 +405,9 @@ def data_synth(
 
 def main() -> None:
     """Entry point: errors a user can cause become one message and the exit code of their kind."""
+    completion = any(arg.startswith(("--show-completion", "--install-completion")) for arg in sys.argv[1:])
     try:
-        app()
+        app(prog_name="raymaker" if completion else None)  # a shell completes commands, not `python cli.py`
     except RaymakerError as exc:
         print(f"raymaker: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)

@@ -1,14 +1,19 @@
 """The command line without processes: help of every command, refusals before any work is done."""
 
+import io
 import json
+import re
+from pathlib import Path
 
 import click
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 import cli
 from mm.errors import ConfigError, DataError, RaymakerError
+from mm.report import tables
 
 runner = CliRunner()
 
@@ -100,4 +105,63 @@ def test_a_tape_from_synth_to_backtest(here):
     assert done.exit_code == 0, done.exception
     assert json.loads(done.stdout)["events"] == report["events"]
     done = runner.invoke(cli.app, ["backtest", "run.yaml", "--data", "s", "--out", "out"])
-    assert "metrics.pnl_usd" in done.output
+    assert "profit after fees" in done.output
+    assert str(Path("out") / "backtest-run-") in done.output.replace("\n", "")
+
+
+def test_defaults_are_found_from_any_folder(here):
+    done = runner.invoke(cli.app, ["backtest", "--json", "--set", "data.duration=2s"])
+    assert done.exit_code == 0, done.exception
+    assert json.loads(done.stdout)["path"].startswith(str(Path("results") / "backtest-live-"))
+
+
+@pytest.mark.parametrize("option", ["gamma", "kappa", "order-size", "leverage"])
+def test_an_empty_shorthand_is_not_ignored(here, option):
+    done = runner.invoke(cli.app, ["backtest", "run.yaml", f"--{option}", ""])
+    assert isinstance(done.exception, ConfigError)
+
+
+def test_version():
+    done = runner.invoke(cli.app, ["--version"])
+    assert done.exit_code == 0
+    assert re.fullmatch(r"raymaker \d+\.\d+\.\d+", done.stdout.strip())
+
+
+def test_completion_is_for_the_installed_command(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cli.py", "--show-completion", "bash"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "_RAYMAKER_COMPLETE=complete_bash" in capsys.readouterr().out
+
+
+METRICS = {"pnl_usd": -1.5, "fills": 1200, "win_rate": 0.25, "position": -0.003, "halted": "drawdown"}
+
+
+def shown(table):
+    console = Console(width=100, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_tables_carry_units_and_the_way_to_the_rest():
+    out = shown(tables.backtest({"metrics": METRICS, "result_hash": "ab" * 32, "path": "results/x"}, "BTC"))
+    for said in ("-1.5000 usd", "1,200", "25.0%", "-0.003 BTC", "drawdown", "results/x"):
+        assert said in out
+    best = {"index": 7, "params": {"strategy.model.kappa": "1/bp"}, "metrics": METRICS}
+    summary = {"experiment": "e", "trials": 50, "failed": 1, "wall_s": 2.0, "table_hash": "cd" * 32, "path": "r/e"}
+    out = shown(tables.sweep(summary | {"metric": "pnl_usd", "best": best}))
+    for said in ("-1.5 (trial 7)", "strategy.model.kappa", "r/e/index.html", "luckiest", "1 failed"):
+        assert said in out
+    assert "best" not in shown(tables.sweep(summary | {"metric": "pnl_usd", "best": None}))
+    account = {"fills": 3, "taker_fills": 0, "orders_sent": 1200, "rejects": 1, "open_orders_left": 0}
+    run = {"run_id": "r", "duration_s": 10.2, "tick_to_order_us": {"p50": 970.5, "p99": 5220.8}, "halted": None}
+    run |= {"rss_mb": {"cli": 200.0, "ray.raylet": 34.0}, "path": "runs/r"}
+    account["position"] = 0.001
+    out = shown(tables.live(run | {"venues": {"east": account | {"quote_uptime": 0.93, "equity_usd": -0.02}}}))
+    for said in ("1,200 sent, 1 rejected", "93.0% of the time", "-0.0200 usd", "970 µs median", "200 MB and 34 MB"):
+        assert said in out
+    out = shown(tables.live({**run, "venues": {"e": account | {"quote_uptime": None}}, "tick_to_order_us": {}}))
+    assert "tick to order" not in out
+    assert list(tables.rows({"a": {"b": {"c": None}}, "d": [{"e": 1.5}], "f": {}})) == [
+        ("a.b.c", "-"), ("d.0.e", "1.5"), ("f", "{}"),
+    ]  # fmt: skip

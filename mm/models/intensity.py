@@ -29,7 +29,7 @@ class MleFit(NamedTuple):
 
     A: float
     k: float
-    se_A: float
+    se_A: float  # noqa: N815 - the symbols of the formula sheet
     se_k: float
 
 
@@ -109,7 +109,7 @@ def survival_counts(depths: ArrayLike, grid: ArrayLike) -> Ints:
 
 
 def loglinear(depths: ArrayLike, T: float, grid: ArrayLike, *, weighted: bool) -> tuple[Fit, float]:
-    """(fit, r²): line through the logarithm of survival rates, by count or not. Points share orders: no honest error."""
+    """(fit, r²): line through the logarithm of survival rates. Its points share orders, so it has no honest error."""
     counts = survival_counts(depths, grid)
     return _fit(np.asarray(grid, float), counts / T, counts.astype(float) if weighted else None)
 
@@ -137,7 +137,7 @@ def interval_max(times: ArrayLike, depths: ArrayLike, T: float, grid: ArrayLike,
     np.maximum.at(deepest, window, d)
     share = survival_counts(deepest, g) / n
     with np.errstate(divide="ignore"):
-        corrected = -np.log1p(-share) / dt
+        corrected: Floats = np.asarray(-np.log1p(-share) / dt, float)
     fit, _ = _fit(g, corrected)
     return IntervalFit(*fit, share, share / dt, corrected)
 

@@ -131,9 +131,7 @@ def bribe_optimum(i: Inputs) -> Outcome:
     bid = inclusion.optimal_bid(i["V"], i["beta0"], i["beta1"], i.get("cost_if_not_included", 0.0), i.get("b_max"))
     if bid is None:
         return Outcome(dict.fromkeys(("b_star", "b_unclamped", "p_star", "value")))
-    return Outcome(
-        {"b_star": bid.bid, "b_unclamped": bid.unclamped, "p_star": bid.probability, "value": bid.value}
-    )
+    return Outcome({"b_star": bid.bid, "b_unclamped": bid.unclamped, "p_star": bid.probability, "value": bid.value})
 
 
 def bribe_all_pay(i: Inputs) -> Outcome:

@@ -32,7 +32,7 @@ def test_case(kind, case):
 
 
 def test_the_sample_covers_what_is_built():
-    assert set(KINDS) - set(CASES) <= {"as_vs_glft", "liq_linear", "liq_inverse"}
+    assert set(KINDS) - set(CASES) <= {"as_vs_glft", "liq_linear", "liq_inverse", "intensity_estimators_mc"}
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def arguments(description: str | None, add: Callable[[argparse.ArgumentParser], 
 
 
 def open_data(store: Path | None) -> tuple[Tape, str]:
-    """The tape to run on and what to call it: ``store``, the recorded tape (imported once) or 345 s of synthetic flow."""
+    """The tape to run on and what to call it: ``store``, the recorded one (imported once) or 345 synthetic seconds."""
     if store is not None:
         return open_tape(DataConfig(source=str(store))), f"store {store.name}"
     raw = raw_tape()

@@ -6,6 +6,7 @@ exist only at a venue's boundary (``mm.core.instrument``).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -110,4 +111,10 @@ EXEC = np.dtype(
 
 def records(n: int, dtype: np.dtype[Any]) -> RecArray:
     """``n`` zeroed records as a recarray: attribute access in plain Python and the same type under numba."""
-    return np.zeros(n, dtype).view(np.recarray)
+    return np.zeros(n, _record_dtype(dtype)).view(np.recarray)
+
+
+@lru_cache(maxsize=256)
+def _record_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What a recarray makes of a dtype; remembered, because making it costs more than the array."""
+    return np.dtype((np.record, dtype))

@@ -83,11 +83,10 @@ def model_params(
         raise ConfigError(f"model {model}: 0 <= min_fraction <= max_fraction, got {min_fraction}, {max_fraction}")
     params = records(1, MODEL_PARAMS)
     p = params[0]
-    p.model_id = MODELS[model].model_id
-    p.n_lots = n_lots
-    p.gamma, p.kappa, p.A, p.sigma = gamma, kappa, A, sigma
-    p.xi = -1.0 if xi is None else xi
-    p.mu, p.impact, p.horizon_s = mu, impact, horizon_s
-    p.mid_ticks, p.min_fraction, p.max_fraction = mid_ticks, min_fraction, max_fraction
-    p.seed = seed % MAX_SEED
+    p["model_id"], p["n_lots"] = MODELS[model].model_id, n_lots
+    p["gamma"], p["kappa"], p["A"], p["sigma"] = gamma, kappa, A, sigma
+    p["xi"] = -1.0 if xi is None else xi
+    p["mu"], p["impact"], p["horizon_s"] = mu, impact, horizon_s
+    p["mid_ticks"], p["min_fraction"], p["max_fraction"] = mid_ticks, min_fraction, max_fraction
+    p["seed"] = seed % MAX_SEED
     return params

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from mm.core.jit import kernel
 from mm.errors import ConfigError
 from mm.models.glft import closed_form
 
@@ -23,25 +24,35 @@ def gamma_from_qmax(
             f"got k={k} A={A} sigma={sigma} q_max={q_max} order={delta}"
         )
 
-    def ask_offset(log_gamma: float) -> float:
-        gamma = math.exp(log_gamma)
-        _, _, half, skew, _ = closed_form(
-            gamma, float(k), float(A), float(sigma), float(delta), gamma if xi is None else float(xi), 0.0, 0.0
-        )
-        return half - skew * q_max
+    gamma = _root(float(k), float(A), float(sigma), float(q_max), -1.0 if xi is None else float(xi), float(delta))
+    if math.isnan(gamma):
+        raise ConfigError(f"gamma from q_max: no gamma reaches the mid at q_max={q_max}")
+    return float(gamma)
 
-    low = high = math.log(k / delta)
-    while ask_offset(low) <= 0.0:
+
+@kernel
+def _ask_offset(log_gamma: float, k: float, A: float, sigma: float, q_max: float, xi: float, delta: float) -> float:
+    gamma = math.exp(log_gamma)
+    _, _, half, skew, _ = closed_form(gamma, k, A, sigma, delta, gamma if xi < 0.0 else xi, 0.0, 0.0)
+    return float(half - skew * q_max)
+
+
+@kernel
+def _root(k: float, A: float, sigma: float, q_max: float, xi: float, delta: float) -> float:
+    """The root by bisection down to the last bit; nan when there is none, ``xi`` negative for "equal to gamma"."""
+    low = math.log(k / delta)
+    high = low
+    while _ask_offset(low, k, A, sigma, q_max, xi, delta) <= 0.0:
         low -= 4.0
-    while ask_offset(high) > 0.0:
+    while _ask_offset(high, k, A, sigma, q_max, xi, delta) > 0.0:
         high += 4.0
         if high > 600.0:
-            raise ConfigError(f"gamma from q_max: no gamma reaches the mid at q_max={q_max}")
+            return math.nan
     while True:
         mid = 0.5 * (low + high)
         if mid <= low or mid >= high:
             return math.exp(mid)
-        if ask_offset(mid) > 0.0:
+        if _ask_offset(mid, k, A, sigma, q_max, xi, delta) > 0.0:
             low = mid
         else:
             high = mid

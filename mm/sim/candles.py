@@ -157,7 +157,7 @@ def simulate_candles(cfg: RunConfig, candles: Candles) -> SimResult:
         "step_s": step_s,
         "bias": BIAS,
     }
-    return replace(worst, metrics=metrics)
+    return replace(worst, work_out=lambda: (metrics, ()))
 
 
 def _run(cfg: RunConfig, candles: Candles, *, both: bool) -> tuple[SimResult, dict[str, RecArray], Rec]:
@@ -175,7 +175,7 @@ def _run(cfg: RunConfig, candles: Candles, *, both: bool) -> tuple[SimResult, di
     digest = hashlib.sha256()
     for part in (fills, samples, r.state, r.loss):
         digest.update(np.ascontiguousarray(part).tobytes())
-    result = SimResult(candles.instrument, {}, digest.hexdigest(), len(rows), fills, samples)
+    result = SimResult(candles.instrument, len(rows), fills, samples, lambda: ({}, ()), digest.hexdigest)
     return result, {"state": r.state, "params": r.params, "loss": r.loss, "rate": r.rate}, z[0]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +40,38 @@ _RECORDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SimResult:
-    """What a trial leaves behind.
+    """What a trial leaves behind. ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``).
 
-    ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``); ``alerts``: of the configured risk monitors.
+    Metrics, alerts and hash cost several times the simulation itself: they are worked out when first asked for.
     """
 
     instrument: Instrument
-    metrics: dict[str, Metric]
-    result_hash: str
     events: int
     fills: NDArray[Any]
     samples: NDArray[Any]
-    alerts: tuple[Alert, ...] = ()
+    work_out: Callable[[], tuple[dict[str, Metric], tuple[Alert, ...]]] = field(repr=False, compare=False)
+    digest: Callable[[], str] = field(repr=False, compare=False)
+
+    @cached_property
+    def _figures(self) -> tuple[dict[str, Metric], tuple[Alert, ...]]:
+        return self.work_out()
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """Figures of merit (``mm.sim.metrics``)."""
+        return self._figures[0]
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """Of the configured risk monitors."""
+        return self._figures[1]
+
+    @cached_property
+    def result_hash(self) -> str:
+        """The same for the same config and data, whoever else was in the pass."""
+        return self.digest()
 
 
 def _stack(parts: Sequence[StrategyRecords], name: str) -> RecArray:
@@ -139,19 +158,41 @@ class Pass:
                 "the simulated exchange ran out of room for messages or fills; please report this config"
             )
         fills = np.concatenate([self.venue.fills[:0], *self._fills])
-        out = []
-        for k, (cfg, part) in enumerate(zip(self.configs, self.parts, strict=True)):
-            mine = fills[fills["set"] == k]
-            own = {name: self.records[name][k : k + 1] for name in _RECORDS}
-            metrics = summarise(
-                cfg, part.instrument, own, self.venue.sets[k], mine, self.samples[k], self.last_mid,
-                self.venue.refusals[k],
-            )  # fmt: skip
-            alerts = watch(cfg.risk.monitors, self.samples[k], part.instrument, part.ref_price)
-            metrics["alerts"] = len(alerts)
-            digest = _hash(mine, self.samples[k], own)
-            out.append(SimResult(part.instrument, metrics, digest, self.tape.events, mine, self.samples[k], alerts))
-        return out
+        fills = fills[np.argsort(fills["set"], kind="stable")]
+        ends = np.searchsorted(fills["set"], np.arange(len(self.configs) + 1))
+        end = _End({name: rows.copy() for name, rows in self.records.items()}, self.venue.sets.copy(),
+                   self.venue.refusals.copy(), self.last_mid)  # fmt: skip
+        return [
+            _result(cfg, part, self.tape.events, fills[ends[k] : ends[k + 1]], self.samples[k], end, k)
+            for k, (cfg, part) in enumerate(zip(self.configs, self.parts, strict=True))
+        ]
+
+
+class _End(NamedTuple):
+    """Where a pass ended."""
+
+    records: dict[str, RecArray]
+    sets: RecArray
+    refusals: NDArray[np.int64]
+    last_mid: float
+
+
+def _result(
+    cfg: RunConfig, part: StrategyRecords, events: int, fills: NDArray[Any], samples: NDArray[Any], end: _End, k: int
+) -> SimResult:
+    """What strategy ``k`` of a pass leaves behind."""
+
+    def own() -> dict[str, RecArray]:
+        return {name: rows[k : k + 1] for name, rows in end.records.items()}
+
+    def work_out() -> tuple[dict[str, Metric], tuple[Alert, ...]]:
+        metrics = summarise(
+            cfg, part.instrument, own(), end.sets[k], fills, samples, end.last_mid, end.refusals[k]
+        )  # fmt: skip
+        alerts = watch(cfg.risk.monitors, samples, part.instrument, part.ref_price)
+        return metrics | {"alerts": len(alerts)}, alerts
+
+    return SimResult(part.instrument, events, fills, samples, work_out, lambda: _hash(fills, samples, own()))
 
 
 def _hash(fills: NDArray[Any], samples: NDArray[Any], own: dict[str, Any]) -> str:

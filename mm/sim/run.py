@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import groupby
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ from mm.sim.tape import Tape
 from mm.strategy.setup import StrategyRecords, resolve
 
 __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_many"]
+
+
+class _Job(NamedTuple):
+    number: int  # place in the caller's list
+    cfg: RunConfig
+    records: StrategyRecords
 
 
 def decision_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
@@ -57,46 +63,49 @@ def simulate_many(
     Raises:
         ConfigError: a config does not fit the instrument.
     """
-    jobs = []
+    times: dict[Any, NDArray[np.int64]] = {}
+    views: dict[Any, tuple[MarketView, list[_Job]]] = {}
     for number, cfg in enumerate(configs):
         r = resolve(cfg, tape.instrument, tape.ref_price)
-        jobs.append((market_view(cfg, r, tape, decide_ns), number, cfg, r))
-    keyed = sorted(((view.key(), view, number, cfg, r) for view, number, cfg, r in jobs), key=lambda j: (j[0], j[2]))
+        clock = (cfg.sim.decide_every, feed_of(cfg.sim.feed_latency, cfg.seed))
+        if clock not in times:
+            times[clock] = decision_times(cfg, tape) if decide_ns is None else decide_ns
+        key = (clock, _volatility(r))
+        if key not in views:
+            views[key] = (market_view(cfg, r, tape, times[clock]), [])
+        views[key][1].append(_Job(number, cfg, r))
     passes = []
-    for _, members in groupby(keyed, key=lambda j: j[0]):
-        group = list(members)
-        size = min(GROUP, -(-len(group) // threads)) if threads > 1 else GROUP
-        passes += [group[k : k + size] for k in range(0, len(group), size)]
+    for view, jobs in views.values():
+        size = min(GROUP, -(-len(jobs) // threads))
+        passes += [(view, jobs[k : k + size]) for k in range(0, len(jobs), size)]
     if threads > 1 and len(passes) > 1:
-        list(observations(tape, passes[0][0][1]))  # computed once, before the threads ask for it
         with ThreadPoolExecutor(threads) as pool:
-            done = list(pool.map(lambda group: _run_pass(group, tape), passes))
+            shared = [view for view, jobs in views.values() if len(jobs) > 1]
+            list(pool.map(lambda view: sum(1 for _ in observations(tape, view)), shared))  # once each, kept by the tape
+            done = list(pool.map(lambda one: _run_pass(one[0], one[1], tape), passes))
     else:
-        done = [_run_pass(group, tape) for group in passes]
-    results: list[SimResult | None] = [None] * len(configs)
-    for part in done:
-        for number, result in part:
-            results[number] = result
-    return [r for r in results if r is not None]
+        done = [_run_pass(view, jobs, tape) for view, jobs in passes]
+    results = dict(chain.from_iterable(done))
+    return [results[number] for number in range(len(configs))]
+
+
+def _volatility(r: StrategyRecords) -> tuple[int, float, float]:
+    """(sampling step, half-life, first value) of the estimate; one and the same where volatility is configured."""
+    p = r.params[0]
+    first = float(r.features[0].sigma2) if p.static_sigma < 0.0 else 0.0
+    return int(p.sigma_sample_ns), float(p.sigma_halflife_s), first
 
 
 def market_view(
     cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None = None
 ) -> MarketView:
     """What a config sees of a tape: configs with equal views share one pass."""
-    p = r.params[0]
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
-    return MarketView(
-        times,
-        feed_of(cfg.sim.feed_latency, cfg.seed),
-        int(p.sigma_sample_ns),
-        float(p.sigma_halflife_s),
-        float(r.features[0].sigma2),
-    )
+    return MarketView(times, feed_of(cfg.sim.feed_latency, cfg.seed), *_volatility(r))
 
 
-def _run_pass(group: Sequence[tuple[Any, MarketView, int, RunConfig, StrategyRecords]], tape: Tape) -> list[Any]:
-    """One pass over the tape for up to 64 configs of one market view: [(number, result)]."""
-    one = Pass([g[3] for g in group], [g[4] for g in group], group[0][1], tape)
+def _run_pass(view: MarketView, jobs: Sequence[_Job], tape: Tape) -> list[tuple[int, SimResult]]:
+    """One pass over the tape for up to 64 configs of one market view: (number, result) of each."""
+    one = Pass([job.cfg for job in jobs], [job.records for job in jobs], view, tape)
     one.advance()
-    return list(zip((g[2] for g in group), one.results(), strict=True))
+    return list(zip((job.number for job in jobs), one.results(), strict=True))

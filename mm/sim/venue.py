@@ -42,19 +42,19 @@ def min_units(instrument: Instrument) -> int:
 
 
 def _settings(z: Rec, cfg: RunConfig, instrument: Instrument, ref_price: float) -> None:
-    z.queue_model = QUEUE_MODELS[cfg.sim.queue.model]
-    z.queue_n = cfg.sim.queue.n
-    z.partial = cfg.sim.partial_fills
-    z.cancel_resting = cfg.sim.self_trade == "cancel_resting"
-    z.min_units = min_units(instrument)
+    z["queue_model"] = QUEUE_MODELS[cfg.sim.queue.model]
+    z["queue_n"] = cfg.sim.queue.n
+    z["partial"] = cfg.sim.partial_fills
+    z["cancel_resting"] = cfg.sim.self_trade == "cancel_resting"
+    z["min_units"] = min_units(instrument)
     margin = cfg.risk.margin
-    z.tiers = len(margin.tiers) if instrument.kind != "spot" else 0
-    z.maintenance = RULES[margin.maintenance]
-    z.close_at_mark = margin.close_at == "mark"
-    z.leverage = cfg.risk.leverage
-    z.wallet = cfg.risk.initial_equity_usd / (ref_price if instrument.kind == "inverse" else 1.0)
-    z.entry = ref_price / float(instrument.tick_size)
-    z.liq_tick = np.nan
+    z["tiers"] = len(margin.tiers) if instrument.kind != "spot" else 0
+    z["maintenance"] = RULES[margin.maintenance]
+    z["close_at_mark"] = margin.close_at == "mark"
+    z["leverage"] = cfg.risk.leverage
+    z["wallet"] = cfg.risk.initial_equity_usd / (ref_price if instrument.kind == "inverse" else 1.0)
+    z["entry"] = ref_price / float(instrument.tick_size)
+    z["liq_tick"] = np.nan
 
 
 def open_venue(configs: Sequence[RunConfig], tape: Tape, params: RecArray, states: RecArray) -> Venue:

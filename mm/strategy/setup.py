@@ -148,32 +148,33 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
         "loss": records(1, LOSS), "rate": records(1, RATE), "target": records(1, TARGET),
         "cmds": records(MAX_COMMANDS, COMMAND),
     }  # fmt: skip
-    p = arrays["params"][0]
-    p.order_lots = lots
-    p.min_lots = smallest
-    p.max_inventory_lots = lots * m.n_lots
+    p = arrays["params"][0]  # by key: several times faster than by attribute, and a sweep resolves thousands
+    p["order_lots"] = lots
+    p["min_lots"] = smallest
+    p["max_inventory_lots"] = lots * m.n_lots
     if st.max_inventory is not None:
-        p.max_inventory_lots = _lots(st.max_inventory, instrument, ref_price, "strategy.max_inventory")
-    p.spot = instrument.kind == "spot"
-    p.inverse = instrument.kind == "inverse"
-    p.unit_value = float(instrument.lot_size * instrument.contract_value) if p.inverse else instrument.unit_value()
-    p.tick_size = tick
+        p["max_inventory_lots"] = _lots(st.max_inventory, instrument, ref_price, "strategy.max_inventory")
+    p["spot"] = instrument.kind == "spot"
+    p["inverse"] = instrument.kind == "inverse"
+    per_lot = float(instrument.lot_size * instrument.contract_value)
+    p["unit_value"] = per_lot if instrument.kind == "inverse" else instrument.unit_value()
+    p["tick_size"] = tick
     fees = fees_of(cfg, instrument)
-    p.maker_fee_e8, p.taker_fee_e8 = _fee_e8(fees.maker), _fee_e8(fees.taker)
-    p.microprice = st.reference == "microprice"
-    p.own_in_feed = own_in_feed
-    p.static_sigma = sigma if static else -1.0
+    p["maker_fee_e8"], p["taker_fee_e8"] = _fee_e8(fees.maker), _fee_e8(fees.taker)
+    p["microprice"] = st.reference == "microprice"
+    p["own_in_feed"] = own_in_feed
+    p["static_sigma"] = sigma if static else -1.0
     if isinstance(m.sigma, Volatility):
-        p.sigma_halflife_s, p.sigma_sample_ns = 60.0, _ns(0.1)
+        p["sigma_halflife_s"], p["sigma_sample_ns"] = 60.0, _ns(0.1)
     else:
-        p.sigma_halflife_s, p.sigma_sample_ns = m.sigma.halflife, max(_ns(m.sigma.sample), 1)
-        p.sigma_floor = m.sigma.floor.ticks_per_sqrt_s(instrument, ref_price)
-    p.horizon_s = m.horizon
-    p.session = m.horizon_mode == "session"
-    p.refresh_ns = _ns(st.refresh)
-    p.min_spread, p.max_spread, p.max_skew = min_spread, max_spread, max_skew
-    p.threshold = st.requote.threshold.ticks(instrument, ref_price)
-    p.min_age_ns, p.max_age_ns = _ns(st.requote.min_age), _ns(st.requote.max_age)
+        p["sigma_halflife_s"], p["sigma_sample_ns"] = m.sigma.halflife, max(_ns(m.sigma.sample), 1)
+        p["sigma_floor"] = m.sigma.floor.ticks_per_sqrt_s(instrument, ref_price)
+    p["horizon_s"] = m.horizon
+    p["session"] = m.horizon_mode == "session"
+    p["refresh_ns"] = _ns(st.refresh)
+    p["min_spread"], p["max_spread"], p["max_skew"] = min_spread, max_spread, max_skew
+    p["threshold"] = st.requote.threshold.ticks(instrument, ref_price)
+    p["min_age_ns"], p["max_age_ns"] = _ns(st.requote.min_age), _ns(st.requote.max_age)
     arrays["features"][0].sigma2 = sigma * sigma
     arrays["state"][0].next_order = 1
     _hold_opening(arrays["state"][0], cfg, instrument, ref_price)
@@ -185,12 +186,12 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
 def fill_limits(lim: Any, cfg: RunConfig, instrument: Instrument, ref_price: float) -> None:
     """Hard limits into a LIMITS record, with a lease that never ends (the live desk shortens it)."""
     risk = cfg.risk
-    lim.max_pos_lots = _lots(risk.max_position, instrument, ref_price, "risk.max_position")
-    lim.max_notional_usd = min(risk.max_notional_usd, risk.initial_equity_usd * risk.leverage)
-    lim.max_daily_loss_usd = risk.max_daily_loss_usd
-    lim.max_drawdown_usd = risk.max_drawdown_usd
-    lim.initial_equity_usd = risk.initial_equity_usd
-    lim.valid_until_ns = FOREVER_NS
+    lim["max_pos_lots"] = _lots(risk.max_position, instrument, ref_price, "risk.max_position")
+    lim["max_notional_usd"] = min(risk.max_notional_usd, risk.initial_equity_usd * risk.leverage)
+    lim["max_daily_loss_usd"] = risk.max_daily_loss_usd
+    lim["max_drawdown_usd"] = risk.max_drawdown_usd
+    lim["initial_equity_usd"] = risk.initial_equity_usd
+    lim["valid_until_ns"] = FOREVER_NS
 
 
 def _lots(size: Any, instrument: Instrument, ref_price: float, what: str) -> int:

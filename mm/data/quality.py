@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,51 +26,59 @@ _QUANTILES: Final = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.
 
 
 @kernel
-def check(b: Rec, bids: Levels, asks: Levels, e: RecArray, best_bid: Levels, best_ask: Levels) -> int:
+def check(b: Rec, bids: Levels, asks: Levels, void: Levels, e: RecArray, best_bid: Levels, best_ask: Levels) -> int:
     """Apply EVENT rows; write the touch after each (0 without one); return the messages that ended crossed.
 
-    Crossed: the levels as the exchange sent them overlap. (The book itself lets the newer side win.)
+    Crossed: the levels as the exchange sent them overlap. In the book the newer side wins, so what a row voids is
+    marked in ``void`` (1 + its side) until a later row of the message sets it; marks left at the end are the overlap.
     """
     crossed = 0
-    low_ask = b.ba  # lowest ask and highest bid that this message showed or found
-    high_bid = b.bb
+    marked = 0
+    low = b.n
+    high = -1
     for k in range(len(e)):
         kind = int(e[k].kind)
         i = e[k].tick - b.base_tick
+        if kind <= ASK and 0 <= i < b.n:
+            if void[i] == 1 + kind:
+                void[i] = 0
+                marked -= 1
+            if e[k].lots > 0:
+                first = b.ba if kind == BID else i
+                last = i if kind == BID else b.bb
+                for j in range(first, last + 1):
+                    if (asks[j] if kind == BID else bids[j]) > 0:
+                        marked += void[j] == 0
+                        void[j] = 1 + (ASK if kind == BID else BID)
+                        low = min(low, j)
+                        high = max(high, j)
         apply(b, bids, asks, kind, int(e[k].tick), int(e[k].lots))
-        if e[k].lots > 0:
-            if kind == ASK and i >= 0:
-                low_ask = min(low_ask, i)
-            elif kind == BID and i < b.n:
-                high_bid = max(high_bid, i)
         two_sided = b.bb >= 0 and b.ba < b.n
         best_bid[k] = b.bb + b.base_tick if two_sided else 0
         best_ask[k] = b.ba + b.base_tick if two_sided else 0
         if e[k]["flags"] & LAST:
-            if kind <= ASK:
-                hidden = False
-                for j in range(low_ask, min(b.bb + 1, b.n)):
-                    hidden = hidden or asks[j] > 0
-                for j in range(max(b.ba, 0), min(high_bid + 1, b.n)):
-                    hidden = hidden or bids[j] > 0
-                if hidden:
-                    crossed += 1
-            low_ask = b.ba
-            high_bid = b.bb
+            if marked > 0:
+                crossed += 1
+            for j in range(low, high + 1):
+                void[j] = 0
+            marked = 0
+            low = b.n
+            high = -1
     return crossed
 
 
 class Checker:
-    """``check`` over a book that persists between blocks; ``window`` is (base_tick, n)."""
+    """``check`` over a book that persists between blocks, which end with whole messages; ``window``: (base_tick, n)."""
 
     def __init__(self, window: tuple[int, int]) -> None:
         self.book, self.bids, self.asks = new_book(*window)
+        self.void = np.zeros_like(self.bids)
         self.crossed = 0
 
     def feed(self, events: RecArray) -> tuple[Levels, Levels]:
         """(best bid, best ask) after each row."""
         best_bid, best_ask = np.empty(len(events), np.int64), np.empty(len(events), np.int64)
-        self.crossed += check(self.book[0], self.bids, self.asks, events, best_bid, best_ask)
+        self.crossed += check(self.book[0], self.bids, self.asks, self.void, events, best_bid, best_ask)
         return best_bid, best_ask
 
 
@@ -161,10 +170,16 @@ def render(figures: ImportReport) -> Table:
     for key, value in figures.items():
         if key in ("source", "first_bad_lines"):
             continue
-        table.add_row(key.replace("_", " "), _text(value))
+        table.add_row(key.replace("_", " "), _utc(value) if key in ("first_ts_ns", "last_ts_ns") else _text(value))
     for line in figures.get("first_bad_lines", ()):
         table.add_row("bad line", line, style="red")
     return table
+
+
+def _utc(ts_ns: int) -> str:
+    """A time for people and for scripts."""
+    seconds, rest = divmod(ts_ns, 1_000_000_000)
+    return f"{ts_ns} ({datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S}.{rest // 1_000_000:03d} UTC)"
 
 
 def _text(value: Any) -> str:

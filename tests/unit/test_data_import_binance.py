@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, LAST, SELL, SNAPSHOT
 from mm.data.importers import import_files
@@ -108,6 +110,9 @@ def test_rows_of_a_clean_tape(tmp_path: Path) -> None:
     assert report["feed_latency_ms"]["p50"] == 2.0
     assert info(tmp_path / "out") == report
     assert render(report).row_count > 10
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render(report))
+    assert "(2024-08-08 23:54:15.002 UTC)" in console.file.getvalue()
 
 
 def test_snapshot_older_than_diffs_received_before_it(tmp_path: Path) -> None:
@@ -207,6 +212,33 @@ def test_small_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert big_report["gaps"] == 1
 
 
+def test_files_in_the_wrong_order_are_refused(tmp_path: Path) -> None:
+    whole = synced()
+    for k in range(100, 160):
+        whole.diff(k, k + 1, [("99.9", f"{k}")])
+    a, b = Tape(), Tape()
+    a.lines, b.lines = whole.lines[:30], whole.lines[30:]
+    with pytest.raises(DataError, match=r"1\.gz: begins 0\.03 s before 0\.gz; give the files in order of time"):
+        load(tmp_path, b, a)
+    with pytest.raises(DataError, match=r"1\.gz: begins at the same time as 0\.gz; give .*, each once"):
+        load(tmp_path, a, a)
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_symbol_than_expected_is_refused(tmp_path: Path) -> None:
+    tape = synced().diff(100, 101, [("99.9", "1")]).trade("100.1", "0.2", seller_is_maker=True)
+    with pytest.raises(DataError, match="no message of ETHUSDT; the files hold BTCUSDT"):
+        load(tmp_path, tape, symbol="ETHUSDT")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tick_size_that_fits_nothing_is_refused(tmp_path: Path) -> None:
+    tape = synced().diff(100, 101, [("99.9", "1")]).trade("100.1", "0.2", seller_is_maker=True)
+    tape.trade("99.9", "0.2", seller_is_maker=True).trade("99.7", "0.2", seller_is_maker=True)
+    with pytest.raises(DataError, match=r"lines do not fit \(.*off the tick size grid\); is --tick-size right"):
+        load(tmp_path, tape, tick_size=Decimal("0.3"))
+
+
 def test_clock_ahead_is_shifted_to_the_floor(tmp_path: Path) -> None:
     tape = synced().diff(100, 101, [("99.9", "1")], delay_ms=-1272.0).diff(101, 102, [("99.9", "2")], delay_ms=-1270.0)
     tape.lines[0] = tape.lines[0].replace(str(T0 + 2_000_000), str(T0 - 1_280_000_000))
@@ -226,9 +258,12 @@ def test_out_of_order_receive_times_are_counted_and_held(tmp_path: Path) -> None
 
 def test_crossed_messages_are_counted(tmp_path: Path) -> None:
     tape = synced().diff(100, 101, [("100.1", "1")], [("100.1", "0")])  # moves through, not crossed
-    tape.diff(101, 102, [("100.2", "1")])
+    tape.diff(101, 102, [("100.2", "1")])  # crossed: the ask at 100.2 is still there
+    tape.diff(102, 103, [("100.2", "2")], [("100.3", "1")]).diff(103, 104, [], [("100.1", "1")])  # ask through a bid
+    tape.diff(104, 105, [("100.2", "0"), ("100.1", "0")], [("100.1", "0"), ("100.0", "1")])  # through the bid at 100.0
+    tape.diff(105, 106, [("100.0", "1"), ("99.9", "3")], [("100.0", "0")])  # through and taken away: not crossed
     report, _ = load(tmp_path, tape)
-    assert report["crossed"] == 1
+    assert report["crossed"] == 3
 
 
 def test_bookticker_agreement_compares_by_update_id(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from mm.core.types import BID, BUY, SELL, RecArray
 from mm.data.importers.assemble import assemble
 from mm.data.importers.binance_symbols import MARKETS, binance_instrument, known_steps
 from mm.data.importers.decimals import NOT_A_NUMBER, OFF_GRID, OK, infer_step, parse, step_parts, to_steps
-from mm.data.importers.lines import Backlog, BadLines, read_blocks
+from mm.data.importers.lines import Backlog, BadLines, Block, read_blocks
 from mm.data.importers.sequence import DIFF, END, LEVELS, SNAP, Plan, Sequencer
 from mm.data.quality import Checker, ImportReport, TickerCheck, report
 from mm.data.store import StoreWriter
@@ -91,6 +91,7 @@ class _Importer:
         self.futures = options.market != "spot"
         self.symbol = options.symbol
         self.bad = BadLines()
+        self.others: set[str] = set()  # symbols that were left out
         self.sequencer = Sequencer()
         self.ticker = TickerCheck()
         self.instrument: Instrument | None = None
@@ -136,8 +137,11 @@ class _Importer:
             self._book(out, (k, _SNAPSHOT, BID, recv_ns, when, u, u), message["bids"], message["asks"])
             return
         event = data.get("e") or message["stream"].rpartition("@")[2]
-        if event not in ("trade", "depthUpdate", "bookTicker") or not self._ours(data):
+        if event not in ("trade", "depthUpdate", "bookTicker"):
             self.counts["other_messages"] += 1
+        elif not self._ours(data):
+            self.counts["other_messages"] += 1
+            self.others.add(str(data["s"]))
         elif event == "trade":
             if data.get("X", "MARKET") != "MARKET":  # insurance fund, ADL: not against the book
                 self.counts["other_messages"] += 1
@@ -285,6 +289,18 @@ class _Importer:
         pair = msg["pair"][ticker]
         self.ticker.feed(touch, np.stack([msg["u"][ticker], ticks[pair], ticks[pair + 1]]))
 
+    def refuse_misread(self, files: list[Path]) -> None:
+        """A store of what an option left over from a good file is worse than none."""
+        counts, options = self.counts, self.options
+        if self.others and not counts["depth_messages"] + counts["trades"]:
+            held = ", ".join(sorted(self.others)[:5])
+            raise DataError(f"{files[0]}: no message of {options.symbol or self.symbol}; the files hold {held}")
+        if 2 * self.bad.count > counts["rows"] and (options.tick_size or options.lot_size):
+            raise DataError(
+                f"{files[0]}: {self.bad.count:,} of {counts['rows']:,} lines do not fit ({self.bad.first[0]}); "
+                "is --tick-size right? It is known for the large symbols, and inferred from the data otherwise"
+            )
+
     def _note_bad(self, backlog: Backlog, bad: list[tuple[int, str]], used: int) -> None:
         for k, why in bad:
             if k < used:
@@ -308,8 +324,10 @@ def import_binance(
     writer: StoreWriter | None = None
     try:
         backlog = Backlog()
+        begun: list[Block] = []
         for block in chain(read_blocks(files, importer.bad, progress), [None]):
             if block is not None:
+                _refuse_disorder(begun, block)
                 backlog.parts.append(block)
             if not backlog.parts:
                 continue
@@ -324,10 +342,26 @@ def import_binance(
         if writer is None:
             why = f" ({importer.bad.first[0]})" if importer.bad.first else ""
             raise DataError(f"{files[0]}: no usable market data{why}; {EXPECTED}")
+        importer.refuse_misread(files)
         return _finish(importer, writer)
     finally:
         if writer is not None:
             writer.abort()
+
+
+def _refuse_disorder(begun: list[Block], block: Block) -> None:
+    """Files given backwards or twice would lose most rows as stale; ``begun`` holds the files' first blocks so far."""
+    if block.number != 1:
+        return
+    if begun and (first := _first_ns(block)) and (before := _first_ns(begun[-1])) and first <= before:
+        ago = f"{(before - first) * 1e-9:.3g} s before" if first < before else "at the same time as"
+        raise DataError(f"{block.file}: begins {ago} {begun[-1].file.name}; give the files in order of time, each once")
+    begun.append(block)
+
+
+def _first_ns(block: Block) -> int:
+    """Local time of the first line that has one; 0 without."""
+    return next((int(stamp) for line in block.lines[:100] if (stamp := line.partition(b" ")[0]).isdigit()), 0)
 
 
 def _finish(importer: _Importer, writer: StoreWriter) -> ImportReport:

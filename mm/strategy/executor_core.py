@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from mm.core.instrument import Instrument
-from mm.core.jit import kernel
+from mm.core.jit import bare, kernel
 from mm.core.types import (
     CANCELING,
     COMMAND,
@@ -119,6 +119,8 @@ class ExecutorCore:
         self.limits = [records(1, LIMITS) for _ in range(n)]  # all zero: nothing passes before the first lease
         self.states = [records(1, STATE) for _ in range(n)]
         self.orders = [records(ORDER_SLOTS, ORDER) for _ in range(n)]
+        rows = zip(self.limits, self.params, self.states, self.orders, strict=True)
+        self._bare = [tuple(bare(r) for r in row) for row in rows]  # the same memory, for kernels
         self.ack_timeout_ns = ack_timeout_ns
         self.quoter_timeout_ns = quoter_timeout_ns
         self.ready = False
@@ -143,9 +145,8 @@ class ExecutorCore:
         elif c.id < self.next_order:
             verdict = USED_ID
         else:
-            verdict = try_place(
-                self.limits[i], self.params[i], self.states[i], self.orders[i], c.id, c.side, c.tick, c.lots, now_ns
-            )
+            limits, params, states, orders = self._bare[i]
+            verdict = try_place(limits, params, states, orders, c.id, c.side, c.tick, c.lots, now_ns)
         if verdict == PASS:
             self.next_order = c.id + 1
         self.verdicts[verdict] += 1
@@ -209,8 +210,9 @@ class ExecutorCore:
                 return False
             self.trades.add(trade)
             units = fee_units(self.instruments[i], fee)
+        _, params, state, orders = self._bare[i]
         apply_exec(
-            self.params[i], self.states[i], self.orders[i], int(e.kind), int(e.id), int(e.side), int(e.tick),
+            params, state, orders, int(e.kind), int(e.id), int(e.side), int(e.tick),
             int(e.lots), bool(e.maker), units,
         )  # fmt: skip
         return True

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mm.config.schema import RunConfig
 from mm.core.book import BOOK, Levels, apply, clear, is_valid, window
 from mm.core.instrument import Instrument
-from mm.core.jit import hot_kernel, kernel
+from mm.core.jit import bare, hot_kernel, kernel
 from mm.core.types import (
     ASK,
     BID,
@@ -94,6 +94,7 @@ class _Slot:
         self.bids: Levels = np.zeros(0, np.int64)
         self.asks: Levels = np.zeros(0, np.int64)
         self.records: StrategyRecords | None = None
+        self.bare: StrategyRecords | None = None  # the same memory, for kernels
         self.pending_pos_lots = 0
         self.pending_avg_tick = 0.0
 
@@ -105,6 +106,7 @@ class Quoter:
         self.cfg = cfg
         self.own_in_feed = own_in_feed
         self.books: RecArray = records(len(instruments), BOOK)
+        self._books = bare(self.books)
         self._slots = [_Slot(i) for i in instruments]
         self.next_order = 1
         self.unbooked = 0  # executions of an instrument we do not know
@@ -119,21 +121,21 @@ class Quoter:
 
     def on_events(self, events: NDArray[Any]) -> None:
         """Market events (EVENT array) of any of the instruments, in order of arrival."""
-        events = events.view(np.recarray)
+        events = bare(events)
         for i, slot in enumerate(self._slots):
             mine = events if len(self._slots) == 1 else events[events["instrument"] == i]
             if len(mine) == 0:
                 continue
-            if slot.records is None:
-                self._warm_up(i, slot, mine)
+            r = slot.bare
+            if r is None:
+                self._warm_up(i, slot, mine.view(np.recarray))
             else:
-                r = slot.records
-                run_events(mine, self.books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
+                run_events(mine, self._books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
 
     def on_execs(self, execs: NDArray[Any], fees: Sequence[Decimal]) -> None:
         """Execution reports (EXEC array) with the fee that the venue charged for each."""
         for e, fee in zip(execs.view(np.recarray), fees, strict=True):
-            r = self._slots[e.instrument].records if e.instrument < len(self._slots) else None
+            r = self._slots[e.instrument].bare if e.instrument < len(self._slots) else None
             if r is None:
                 self.unbooked += 1
                 continue
@@ -162,15 +164,15 @@ class Quoter:
         """Commands (COMMAND array) of one decision over all instruments."""
         out = []
         for i, slot in enumerate(self._slots):
-            r = slot.records
+            r = slot.bare
             if r is None:
                 continue
-            r.state[0].next_order = self.next_order
+            r.state["next_order"][0] = self.next_order
             n = run_decide(
-                self.books, i, slot.bids, slot.asks, r.features, r.model, r.policy, r.params, r.state, r.limits,
+                self._books, i, slot.bids, slot.asks, r.features, r.model, r.policy, r.params, r.state, r.limits,
                 r.orders, now_ns, stale, r.target, r.cmds,
             )  # fmt: skip
-            self.next_order = int(r.state[0].next_order)
+            self.next_order = int(r.state["next_order"][0])
             if n:
                 out.append(r.cmds[:n].copy())
         if not out:
@@ -237,10 +239,13 @@ class Quoter:
                 r = resolve(
                     self.cfg, slot.instrument, mid * float(slot.instrument.tick_size), own_in_feed=self.own_in_feed
                 )
-                slot.records = r
+                slot.records, slot.bare = r, r.bare()
                 self._open_position(slot, r)
                 # the message that made the book valid is its own first sample: its last event is taken again
-                run_events(events[k:], self.books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
+                p = slot.bare
+                run_events(
+                    bare(events[k:]), self._books, i, slot.bids, slot.asks, p.features, p.params, p.state, p.orders
+                )
                 return
 
     def _open_position(self, slot: _Slot, r: StrategyRecords) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from mm.config.schema import GammaFromQmax, RunConfig
 from mm.core.fees import Fees, tier_fees
 from mm.core.instrument import Instrument
+from mm.core.jit import bare
 from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
 from mm.core.units import Volatility
 from mm.errors import ConfigError
@@ -43,6 +44,10 @@ class StrategyRecords:
     rate: RecArray
     target: RecArray
     cmds: RecArray
+
+    def bare(self) -> StrategyRecords:
+        """The same memory as plain arrays: what a caller that is in a hurry hands to a kernel."""
+        return replace(self, **{f.name: bare(getattr(self, f.name)) for f in fields(self)[2:]})
 
 
 def _ns(seconds: float) -> int:

@@ -117,7 +117,7 @@ def start_head(timeout_s: float = 90.0) -> RayHead:
     _make_token()
     temp_dir = scratch() / f"ray-{secrets.token_hex(3)}"
     temp_dir.mkdir(mode=0o700)
-    port = _free_port(_DEFAULT_GCS_PORT)
+    port = _free_port(0)  # never the default one, where other users look for a Ray to join and have no token for ours
     dashboard = _free_port(_DEFAULT_DASHBOARD_PORT)
     command = [
         *_ray_command(), "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}",
@@ -232,11 +232,12 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _is_ray(port: int) -> bool:
-    """A Ray head of this machine has the port, and not something else (it is Redis's port too)."""
+    """A Ray head of this user has the port, and not somebody else's or something else (it is Redis's port too)."""
     flag = f"--gcs_server_port={port}"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.name() == "gcs_server" and flag in process.cmdline():
+            mine = process.name() == "gcs_server" and process.uids().real == os.getuid()
+            if mine and flag in process.cmdline():
                 return True
     return False
 

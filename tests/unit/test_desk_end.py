@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -109,8 +110,12 @@ def test_what_listens_on_rays_port_need_not_be_ray(spec, monkeypatch):
         assert ray_head.find_ray() is None
 
 
-def test_a_gcs_on_the_port_is_ray(monkeypatch):
+@pytest.mark.parametrize("stranger", [False, True])
+def test_a_gcs_of_ours_on_the_port_is_ray(monkeypatch, stranger):
     class Gcs:
+        def uids(self):
+            return SimpleNamespace(real=os.getuid() + stranger)
+
         def name(self):
             return "gcs_server"
 
@@ -118,7 +123,7 @@ def test_a_gcs_on_the_port_is_ray(monkeypatch):
             return ["gcs_server", "--gcs_server_port=6379"]
 
     monkeypatch.setattr(psutil, "process_iter", lambda: [Gcs()])
-    assert ray_head._is_ray(6379)
+    assert ray_head._is_ray(6379) is not stranger
     assert not ray_head._is_ray(6380)
 
 

@@ -145,7 +145,7 @@ def interval_max(times: ArrayLike, depths: ArrayLike, T: float, grid: ArrayLike,
 def binned_density(depths: ArrayLike, T: float, width: float) -> tuple[Fit, float]:
     """(the seed's fit, its A corrected): a line through log counts per bin. Biased: empty bins are left out."""
     counts = np.bincount(np.floor(np.asarray(depths, float) / width).astype(np.int64))
-    centres = (np.arange(len(counts)) + 0.5) * width
+    centres = np.asarray((np.arange(len(counts)) + 0.5) * width, np.float64)
     fit, _ = _fit(centres, counts / T)
     return fit, fit.A / (2.0 * math.sinh(0.5 * fit.k * width)) if fit.k else math.nan
 

@@ -47,6 +47,14 @@ def _power(x: float, n: float) -> float:
 
 
 @hot_kernel
+def _log1p(x: float) -> float:
+    """ln(1 + x) as compiled code has it, where plain Python raises: an estimate of the queue ahead may be negative."""
+    if x > -1.0:
+        return math.log1p(x)
+    return -math.inf if x == -1.0 else math.nan
+
+
+@hot_kernel
 def probability_behind(model: int, n: float, front: float, back: float) -> float:
     """Probability that a cancel came from behind us; nan when the level is empty on both sides."""
     if model == POWER:
@@ -57,8 +65,8 @@ def probability_behind(model: int, n: float, front: float, back: float) -> float
     if model == POWER3:
         return 1.0 - _power(front / (front + back), n)
     if model == LOG:
-        return math.log1p(back) / (math.log1p(back) + math.log1p(front))
-    return math.log1p(back) / math.log1p(back + front)
+        return _log1p(back) / (_log1p(back) + _log1p(front))
+    return _log1p(back) / _log1p(back + front)
 
 
 @hot_kernel

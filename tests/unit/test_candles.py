@@ -268,6 +268,7 @@ def test_the_bias_is_in_every_report(tmp_path):
     assert json.loads((tmp_path / "r/metrics.json").read_text())["metrics"]["bias"] == BIAS
 
 
+@pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     ("name", "rows", "step_s", "base"),
@@ -283,6 +284,7 @@ def test_recorded_candles(name, rows, step_s, base, real_data_dir, tmp_path):
     assert report["gaps"] == report["bad_lines"] == report["duplicates"] == 0
     seen = open_candles(tmp_path / "s")
     assert seen.volume_known == base
+    assert seen.instrument.lot_size == Decimal("0.0001"), "not the digits that sums of floats leave"
     never = {"max_daily_loss_usd": 1e9, "max_drawdown_usd": 1e9}
     for_free, charged = (
         simulate_candles(RunConfig.model_validate({"sim": {"maker_fee": fee}, "risk": never}), seen).metrics

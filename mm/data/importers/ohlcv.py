@@ -154,7 +154,9 @@ def import_ohlcv(
     if len(kept) < 2:
         raise DataError(f"{files[0]}: fewer than two candles")
     tick = options.tick_size or step_of([p for r in kept for p in r[1:5]])
-    lot = options.lot_size or Decimal(10) ** -places_of([r[5] for r in kept])
+    # sums of floats leave digits that no exchange has: volumes with more places than a lot can have say nothing
+    clean = [r[5] for r in kept if _places(r[5]) <= _MAX_PLACES]
+    lot = options.lot_size or Decimal(10) ** -places_of(clean or [r[5] for r in kept])
     symbol = options.symbol or files[0].name.split(".")[0].upper().replace("-", "_")
     instrument = replace(binance_instrument(options.market, symbol, tick, lot), venue="ohlcv")
     packed = records(len(kept), CANDLE)

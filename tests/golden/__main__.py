@@ -46,7 +46,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("path", type=Path, help="a golden JSON file")
     parser.add_argument("--kind", nargs="+", action="extend", metavar="KIND", help="only these kinds")
     options = parser.parse_args(argv)
-    golden = json.loads(options.path.read_text(encoding="utf-8"))
+    try:
+        golden = json.loads(options.path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        parser.error(f"{options.path}: not a golden file: {exc}")
+    if not isinstance(golden, dict):
+        parser.error(f"{options.path}: not a golden file: expected kinds, got {type(golden).__name__}")
     passed, failed = run(golden, options.kind or list(golden))
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

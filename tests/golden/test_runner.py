@@ -97,3 +97,14 @@ def test_monte_carlo_is_held_to_its_standard_error():
         outcome = Outcome(want, {"mean": Sampled(value, 99.0, 10_000, "std")})
         assert (first_failure(outcome, want, {"mc_sigma": 4}) is None) == ok
     assert first_failure(Outcome(want, {"mean": Sampled(1.09, 3.0, 10_000)}), want, {}) is None
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", b"\xff"])
+def test_what_is_no_golden_file_is_a_usage_error(tmp_path, capsys, text):
+    path = tmp_path / "g.json"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SystemExit) as caught:
+        main([str(path)])
+    assert caught.value.code == 2
+    assert "g.json: not a golden file: " in capsys.readouterr().err

@@ -54,7 +54,7 @@ def draw_live(
             price.legend(loc="upper left", fontsize=8, ncols=3, framealpha=0.6)
         if column == 0:
             price.set_ylabel("price")
-            money.set_ylabel("equity, quote (whole account)")
+            money.set_ylabel("profit, quote\n(whole account)")
             inventory.set_ylabel("position, base")
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=110)

@@ -235,49 +235,13 @@ def backtest(
     cfg = validate(
         _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
     )
-    from mm.data.candles import open_candles, read_meta
-    from mm.report import tables
-    from mm.report.backtest import save
-    from mm.sim.run import SimResult, simulate
-    from mm.sim.tape import Tape, open_tape
+    from mm.report import job
 
-    tape: Tape | None = None
-    candles = open_candles(cfg.data.source) if read_meta(Path(cfg.data.source)) else None
-    if candles is None:
-        with _progress("synthetic tape") as bar:
-            tape = open_tape(cfg.data, bar)
-    label = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{cfg.name}-{cfg.tag}" if cfg.tag else cfg.name)
-    if fill_ladder:
-        if tape is None:
-            raise ConfigError("--fill-ladder needs an order-book tape; candles have no queue to model")
-        from mm.report import ladder
-
-        found = ladder.run_ladder(cfg, tape)
-        with _writing(out):
-            kept = ladder.save(found, out / f"ladder-{label}-{tape.data_hash[:8]}")
-        _say(found | {"path": str(kept)}, as_json, lambda: ladder.render(found))
-        if not as_json:
-            print(kept)
-        return
-    result: SimResult
-    if candles is not None:
-        from mm.sim.candles import simulate_candles
-
-        result, data_hash = simulate_candles(cfg, candles), candles.data_hash
-    else:
-        assert tape is not None
-        result, data_hash = simulate(cfg, tape), tape.data_hash
-    with _writing(out):
-        path = save(result, cfg, out / f"backtest-{label}-{result.result_hash[:8]}", data_hash=data_hash)
-    m = result.metrics
-    summary = {
-        "result_hash": result.result_hash, "events": result.events, "fills": m["fills"],
-        "taker_fills": m["taker_fills"], "position": m["position"], "equity": m["equity_usd"], "fees": m["fees_usd"],
-        "metrics": m, "path": str(path),
-    }  # fmt: skip
-    instrument = result.instrument
-    unit = "contracts" if instrument.kind == "inverse" else str(instrument.base)
-    _say(summary, as_json, lambda: tables.backtest(summary, unit))
+    with _progress("synthetic tape") as bar:
+        summary, table = job.run(cfg, out, fill_ladder=fill_ladder, progress=bar)
+    _say(summary, as_json, table)
+    if fill_ladder and not as_json:
+        print(summary["path"])
 
 
 @app.command(name="run")

@@ -86,6 +86,10 @@ def _say(result: dict[str, Any], as_json: bool, table: Callable[[], Any] | None 
     Console().print(table() if table else tables.plain(result))
 
 
+def _note(text: str) -> None:
+    print(f"raymaker: {text}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[float], None]]:
     """A bar with ETA on stderr; yields a function that takes the share done."""
@@ -162,8 +166,9 @@ def live(
     cfg = validate(_raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag))
     from actors.desk import live as run_live
     from actors.live_table import LiveTable
+    from mm.core.first_run import LIVE, first_run
 
-    with LiveTable(enabled=not as_json and sys.stderr.isatty()) as table:
+    with first_run(LIVE, _note), LiveTable(enabled=not as_json and sys.stderr.isatty()) as table:
         summary = run_live(cfg, str(config), cfg.live.duration, table.update)
     from mm.report import tables
 
@@ -235,9 +240,10 @@ def backtest(
     cfg = validate(
         _raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag, data=data)
     )
+    from mm.core.first_run import SIMULATION, first_run
     from mm.report import job
 
-    with _progress("synthetic tape") as bar:
+    with first_run(SIMULATION, _note), _progress("synthetic tape") as bar:
         summary, table = job.run(cfg, out, fill_ladder=fill_ladder, progress=bar)
     _say(summary, as_json, table)
     if fill_ladder and not as_json:

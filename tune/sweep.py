@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from mm.config import RawConfig, RunConfig, load_raw, validate
+from mm.core.first_run import SIMULATION, first_run
 from mm.errors import ConfigError, RaymakerError
 from tune.cluster import ray_session, slots
 from tune.outcome import finish
@@ -73,7 +74,8 @@ def sweep(
     progress = Progress(cfg.tune.metric, cfg.tune.mode, options.on_progress)
     progress.note(space.describe())
     plan = _plan(space, progress)
-    _probe(space, plan, cfg, options)
+    with first_run(SIMULATION, progress.note):
+        _probe(space, plan, cfg, options)
     folder = _new_folder(Path(out_root), cfg)
     header = f"# {folder.name}: as run, overrides included\n"
     write_atomic(folder / CONFIG, (header + yaml.safe_dump(raw.data, sort_keys=False)).encode())

@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import cli
+from mm.core.first_run import NOTE, SIMULATION, first_run
 from mm.errors import ConfigError, DataError, RaymakerError
 from mm.report import tables
 
@@ -165,3 +166,15 @@ def test_tables_carry_units_and_the_way_to_the_rest():
     assert list(tables.rows({"a": {"b": {"c": None}}, "d": [{"e": 1.5}], "f": {}})) == [
         ("a.b.c", "-"), ("d.0.e", "1.5"), ("f", "{}"),
     ]  # fmt: skip
+
+
+def test_the_first_run_says_that_it_compiles_and_the_next_does_not(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 0)
+    said = []
+    with pytest.raises(ValueError, match="boom"), first_run(SIMULATION, said.append):
+        raise ValueError("boom")
+    for _ in range(2):
+        with first_run(SIMULATION, said.append):
+            pass
+    assert said == [NOTE, NOTE]  # a run that failed does not count

@@ -197,11 +197,13 @@ def replay(
     Stops early when the fill table is nearly full. ``done`` decisions of the run lie behind, which places the
     samples: (n, rows), one row a strategy every ``stride`` decisions.
     """
-    d, due = _decide_all(t, seen, v, g, first, False, done - first, samples, stride)
-    while due != 0:  # the one step that may allocate, hence outside
-        while due != 0:
-            k = lowest_bit(due)
-            due &= due - 1
+    d, due = first, 0
+    while True:  # one call in the text: the compiler makes a copy for every constant argument
+        d, due = _decide_all(t, seen, v, g, d, due != 0, done - first, samples, stride)
+        if due == 0:
+            return int(d - first)
+        waiting = due
+        while waiting != 0:  # the one step that may allocate, hence outside
+            k = lowest_bit(waiting)
+            waiting &= waiting - 1
             refresh_policy(seen.features[d], g.model[k], g.policy[k], g.params[k], g.state[k], seen.decide_ns[d])
-        d, due = _decide_all(t, seen, v, g, d, True, done - first, samples, stride)
-    return int(d - first)

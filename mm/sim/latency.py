@@ -46,10 +46,16 @@ CONNECTION = np.dtype(
 
 
 @hot_kernel
+def _times(x: int, factor: int) -> int:
+    """Product of two 32-bit numbers modulo 2^32, in halves: nothing overflows 64 bits, compiled or not."""
+    return ((x & 0xFFFF) * factor + (((x >> 16) * factor & 0xFFFF) << 16)) & 0xFFFFFFFF
+
+
+@hot_kernel
 def mix(x: int) -> int:
-    """A 32-bit hash of 32 bits (Ellis, "lowbias32", 2018); products may wrap, the low half is what counts."""
-    x = (x ^ (x >> 16)) * 0x7FEB352D & 0xFFFFFFFF
-    x = (x ^ (x >> 15)) * 0x846CA68B & 0xFFFFFFFF
+    """A 32-bit hash of 32 bits (Ellis, "lowbias32", 2018)."""
+    x = _times(x ^ (x >> 16), 0x7FEB352D)
+    x = _times(x ^ (x >> 15), 0x846CA68B)
     return x ^ (x >> 16)
 
 

@@ -32,10 +32,14 @@ def _write(
 
 @inline_kernel
 def report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: int, ts_ns: int) -> int:
-    """An execution report leaves for strategy ``k``; returns when it arrives."""
+    """An execution report leaves for strategy ``k``; returns when it arrives.
+
+    Constants pass through ``int``: the compiler would make a copy of ``_write`` for each of them.
+    """
     return _write(
-        v.sets[k], v.connections[2 * k + 1], v.series, v.reports, k * REPORT_ROWS, kind, o_id, side, tick, lots, ts_ns
-    )
+        v.sets[k], v.connections[2 * k + 1], v.series, v.reports, k * REPORT_ROWS, int(kind), int(o_id), int(side),
+        tick, int(lots), ts_ns,
+    )  # fmt: skip
 
 
 @hot_kernel

@@ -49,9 +49,8 @@ def test_backtest_twice(home):
     done = cli(home, "backtest", "run.yaml", "--json")
     assert len(done.stdout.splitlines()) == 1
     got = last_json(done)
-    assert list(got) == [
-        "result_hash", "events", "fills", "taker_fills", "position", "equity", "fees", "metrics", "path",
-    ]  # fmt: skip
+    promised = {"result_hash", "events", "fills", "taker_fills", "position", "equity", "fees", "metrics", "path"}
+    assert promised <= got.keys()
     assert got["events"] > 500
     assert got["metrics"]["decisions"] >= 49
     kept = home / got["path"]

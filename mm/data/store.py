@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from pathlib import Path
@@ -89,6 +90,13 @@ class Store:
     def book_window(self, margin: float = 0.02) -> tuple[int, int]:
         """(base_tick, n) for ``mm.core.book.new_book``: every best price of the store fits with ``margin`` to spare."""
         return window(self.low_tick, self.high_tick, margin)
+
+    def forget(self) -> None:
+        """Give the columns' pages back to the system, which reads them again when they are needed."""
+        for column in self.columns.values():
+            mapped = getattr(column, "_mmap", None)
+            if mapped is not None:
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def events(self, start: int = 0, stop: int | None = None) -> RecArray:
         """Rows ``start:stop`` copied to one EVENT array (``instrument`` 0)."""

@@ -17,7 +17,7 @@ from mm.config.schema import DataConfig
 from mm.core.book import Levels, apply, is_valid, new_book
 from mm.core.instrument import Instrument
 from mm.core.jit import hot_kernel, source_hash
-from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, LAST, MARK, RecArray
+from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, LAST, MARK, Rec, RecArray, records
 from mm.data.store import Store
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import DataError
@@ -67,14 +67,12 @@ class Tape:
 
 @hot_kernel
 def _pack(
-    kind: Any, flags: Any, tick: Any, lots: Any, ts_exch: Any, ts_recv: Any, base_tick: int, n_levels: int,
-    words: Any, out_lots: Any, msg_exch: Any, msg_recv: Any, msg_start: Any, msg_whole: Any,
-) -> tuple[int, int]:  # fmt: skip
-    """Fill the columns of a Tape; returns (rows kept, messages)."""
-    n = 0
-    m = 0
-    clock = ts_exch[0]
-    for k in range(kind.shape[0]):
+    kind: Any, flags: Any, tick: Any, lots: Any, ts_exch: Any, ts_recv: Any, start: int, stop: int, base_tick: int,
+    n_levels: int, words: Any, out_lots: Any, msg_exch: Any, msg_recv: Any, msg_start: Any, msg_whole: Any, at: Rec,
+) -> None:  # fmt: skip
+    """Fill the columns of a Tape from rows ``start:stop`` of a store; ``at`` carries over to the next rows."""
+    n, m, clock = at.rows, at.messages, at.clock_ns
+    for k in range(start, stop):
         i = int(tick[k]) - base_tick
         keep = True
         if kind[k] == BID or kind[k] == ASK:
@@ -83,6 +81,8 @@ def _pack(
             keep = bool(i < n_levels)
         elif kind[k] == CLEAR_ASK:
             keep = bool(i >= 0)
+        elif kind[k] == MARK:
+            at.marks += 1
         i = min(max(i, 0), n_levels - 1)
         if keep:
             words[n] = (int(kind[k]) << 28) | i
@@ -97,31 +97,42 @@ def _pack(
             msg_whole[m] = 1 if whole else 0
             m += 1
             msg_start[m] = n
-    return n, m
+    at.rows, at.messages, at.clock_ns = n, m, clock
+
+
+_PACKED = np.dtype([("rows", "i8"), ("messages", "i8"), ("clock_ns", "i8"), ("marks", "i8")])
 
 
 def from_store(store: Store) -> Tape:
-    """Pack a store; raises ``DataError`` when it has no book to trade on."""
+    """Pack a store, piece by piece; raises ``DataError`` when it has no book to trade on."""
     n = len(store)
     if n == 0 or store.low_tick > store.high_tick:
         raise DataError(f"{store.path}: the store is empty; nothing can be simulated on it")
     base, n_levels = store.book_window()
     if n_levels >= 1 << 28:
         raise DataError(f"{store.path}: the price range covers {n_levels} ticks, more than a replay holds")
-    wide = bool(np.max(store.lots) > np.iinfo(np.int32).max)
+    wide = any(int(np.max(store.lots[k : k + _CHUNK])) > np.iinfo(np.int32).max for k in range(0, n, _CHUNK))
     words = np.empty(n, np.uint32)
     lots = np.empty(n, np.int64 if wide else np.int32)
     msg_exch, msg_recv = np.empty(n, np.int64), np.empty(n, np.int64)
     msg_start, msg_whole = np.zeros(n + 1, np.int64), np.empty(n, np.uint8)
-    rows, messages = _pack(
-        store.kind, store.flags, store.tick, store.lots, store.ts_exch_ns, store.ts_recv_ns, base, n_levels, words,
-        lots, msg_exch, msg_recv, msg_start, msg_whole,
-    )  # fmt: skip
+    at = records(1, _PACKED)[0]
+    at.clock_ns = store.ts_exch_ns[0]
+    for start in range(0, n, _CHUNK):
+        _pack(
+            store.kind, store.flags, store.tick, store.lots, store.ts_exch_ns, store.ts_recv_ns, start,
+            min(start + _CHUNK, n), base, n_levels, words, lots, msg_exch, msg_recv, msg_start, msg_whole, at,
+        )  # fmt: skip
+        store.forget()
+    rows, messages = int(at.rows), int(at.messages)
+    # one by one, so that only one of them is there twice
+    msg_exch = msg_exch[:messages].copy()
+    msg_recv = msg_recv[:messages].copy()
+    msg_start = msg_start[: messages + 1].copy()
+    msg_whole = msg_whole[:messages].copy()
     return Tape(
         store.path, store.instrument, store.data_hash, _first_mid(store), n, n - rows, words[:rows], lots[:rows],
-        msg_exch[:messages].copy(), msg_recv[:messages].copy(), msg_start[: messages + 1].copy(),
-        msg_whole[:messages].copy(), (base, n_levels),
-        any(bool(np.any(store.kind[k : k + _CHUNK] == MARK)) for k in range(0, n, _CHUNK)),
+        msg_exch, msg_recv, msg_start, msg_whole, (base, n_levels), bool(at.marks),
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from mm.core.types import (
 from mm.strategy.kernel import decide, on_event
 from mm.strategy.orders import diff_orders, on_exec
 from mm.strategy.portfolio import equity
+from mm.strategy.rate import hold_back
 from mm.strategy.setup import StrategyRecords, resolve
 from mm.strategy.state import REASONS
 
@@ -61,15 +62,16 @@ def run_events(
 @kernel
 def run_decide(
     books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, models: RecArray, policies: RecArray,
-    params: RecArray, states: RecArray, limits: RecArray, orders: RecArray, now_ns: int, stale: bool,
-    targets: RecArray, cmds: RecArray,
+    params: RecArray, states: RecArray, limits: RecArray, rates: RecArray, orders: RecArray, now_ns: int,
+    stale: bool, targets: RecArray, cmds: RecArray,
 ) -> int:  # fmt: skip
-    """``decide`` then ``diff_orders``; returns the number of commands."""
+    """``decide``, ``diff_orders`` and the rate budget; returns the number of commands."""
     decide(
         books, i, bids, asks, features[0], models[0], policies[0], params[0], states[0], orders, now_ns, stale,
         targets[0],
     )  # fmt: skip
-    return diff_orders(params[0], states[0], limits[0], orders, targets[0], i, now_ns, cmds)
+    n = diff_orders(params[0], states[0], limits[0], orders, targets[0], i, now_ns, cmds)
+    return hold_back(rates[0], orders, cmds, n, now_ns) if n > 0 else n
 
 
 @kernel
@@ -170,7 +172,7 @@ class Quoter:
             r.state["next_order"][0] = self.next_order
             n = run_decide(
                 self._books, i, slot.bids, slot.asks, r.features, r.model, r.policy, r.params, r.state, r.limits,
-                r.orders, now_ns, stale, r.target, r.cmds,
+                r.rate, r.orders, now_ns, stale, r.target, r.cmds,
             )  # fmt: skip
             self.next_order = int(r.state["next_order"][0])
             if n:

@@ -83,8 +83,8 @@ class Box:
         """One decision: (Quote, commands)."""
         r = self.r
         n = run_decide(
-            self.books, 0, self.bids, self.asks, r.features, r.model, r.policy, r.params, r.state, r.limits, r.orders,
-            now_ns, stale, r.target, r.cmds,
+            self.books, 0, self.bids, self.asks, r.features, r.model, r.policy, r.params, r.state, r.limits, r.rate,
+            r.orders, now_ns, stale, r.target, r.cmds,
         )  # fmt: skip
         t = r.target[0]
         quote = Quote(

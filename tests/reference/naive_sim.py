@@ -300,7 +300,8 @@ class Naive(NamedTuple):
 
 def run(cfg, tape, times):
     """Every fill, and after every decision the working orders as (side, tick, lots, state)."""
-    quoter = Quoter(cfg, [tape.instrument], own_in_feed=False)
+    unlimited = cfg.model_copy(update={"risk": cfg.risk.model_copy(update={"rate_limit": None})})
+    quoter = Quoter(unlimited, [tape.instrument], own_in_feed=False)  # the budget below is the naive one
     maker, taker = fees(cfg, tape.instrument)
     account = NaiveAccount(cfg, tape.instrument, tape.ref_price, maker, taker)
     if cfg.strategy.opening_base is not None:

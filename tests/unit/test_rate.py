@@ -84,3 +84,20 @@ def test_without_a_limit_everything_goes():
 def test_a_burst_above_the_limit_is_refused():
     with pytest.raises(ValueError, match="burst 4 is above orders 3"):
         RateLimit.model_validate({"orders": 3, "burst": 4})
+
+
+def test_the_live_quoter_keeps_the_same_budget():
+    from mm.config.schema import RunConfig
+    from mm.data.synth import SynthFlow, SynthSpec
+    from mm.strategy.quoter import Quoter
+
+    def placed(limit):
+        cfg = RunConfig.model_validate({"strategy": {"order_size": "200 usd"}, "risk": {"rate_limit": limit}})
+        spec = SynthSpec()
+        quoter = Quoter(cfg, [spec.instrument], own_in_feed=False)
+        events = SynthFlow(spec, 1).next_chunk(2_000_000_000)
+        quoter.on_events(events)
+        return len(quoter.decide(int(events["ts_recv_ns"][-1])))
+
+    assert placed(None) == 2
+    assert placed({"orders": 1, "window": "10s", "burst": 1}) == 1

@@ -22,10 +22,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def source_hash(root: Path = _PACKAGE) -> str:
-    """Hash of all ``*.py`` below ``root`` (names and contents), 16 hex digits."""
+def source_hash(root: Path = _PACKAGE, *, without: str = "") -> str:
+    """Hash of all ``*.py`` below ``root`` (names and contents), 16 hex digits; ``without`` one folder of it."""
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
+        if without and path.is_relative_to(root / without):
+            continue
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -33,7 +35,7 @@ def source_hash(root: Path = _PACKAGE) -> str:
 
 def _cache_dir() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = base / "raymaker" / "numba" / source_hash()
+    path = base / "raymaker" / "numba" / source_hash(without="report")  # pictures and tables hold no kernel
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK):

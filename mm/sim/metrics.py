@@ -17,6 +17,8 @@ from mm.strategy.portfolio import fees_paid
 from mm.strategy.risk import HALT_REASONS
 
 MARKOUT_S = (1, 5, 30, 60)
+MIN_SHARPE_S = 3600.0  # a yearly ratio from minutes of tape says nothing: below, it is not given
+MIN_SHARPE_FILLS = 30
 Metric = float | int | str | None
 
 
@@ -86,6 +88,7 @@ def summarise(
     volume = float(s.notional_units) * float(p.unit_value)
     span_s = max((int(z.last_ns) - int(z.first_valid_ns)) * 1e-9, 0.0) if z.first_valid_ns else 0.0
     decisions = max(int(s.decision), 1)
+    enough = span_s >= MIN_SHARPE_S and int(s.fills) >= MIN_SHARPE_FILLS
     out: dict[str, Metric] = {
         "pnl_usd": pnl,
         "equity_usd": cfg.risk.initial_equity_usd + pnl,
@@ -110,7 +113,7 @@ def summarise(
         "quote_uptime": float(z.both_ns) * 1e-9 / span_s if span_s else 0.0,
         "clamped_share": int(s.clamped) / decisions,
         "pulled_share": int(s.pulled) / decisions,
-        "sharpe_annual": sharpe_annual(samples),
+        "sharpe_annual": sharpe_annual(samples) if enough else None,
         "spread_capture_bps": spread_capture_bps(quoted),
         "span_s": span_s,
         "halted": HALT_REASONS[int(s.halted)] or None,
@@ -126,5 +129,5 @@ def summarise(
         | realised_spread(quoted, samples)
         | round_trips(fills, p)
         | inventory_over_time(fills, int(z.first_valid_ns), int(z.last_ns), lot)
-        | sharpe_interval(samples, cfg.seed)
+        | (sharpe_interval(samples, cfg.seed) if enough else {"sharpe_ci_low": None, "sharpe_ci_high": None})
     )

@@ -22,6 +22,9 @@ from mm.strategy.setup import StrategyRecords, resolve
 __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_many"]
 
 
+_CONFIGURED = (1_000_000_000, 60.0, 0.0)  # stands for the estimate of those who have none
+
+
 class _Job(NamedTuple):
     number: int  # place in the caller's list
     cfg: RunConfig
@@ -74,6 +77,10 @@ def simulate_many(
         if key not in views:
             views[key] = (market_view(cfg, r, tape, times[clock]), [])
         views[key][1].append(_Job(number, cfg, r))
+    for clock in times:  # a configured volatility reads no estimate: such sets join any that decide when they do
+        others = [key for key in views if key[0] == clock and key[1] != _CONFIGURED]
+        if others and (clock, _CONFIGURED) in views:
+            views[others[0]][1].extend(views.pop((clock, _CONFIGURED))[1])
     passes = []
     for view, jobs in views.values():
         size = min(GROUP, -(-len(jobs) // threads))
@@ -90,10 +97,11 @@ def simulate_many(
 
 
 def _volatility(r: StrategyRecords) -> tuple[int, float, float]:
-    """(sampling step, half-life, first value) of the estimate; one and the same where volatility is configured."""
+    """(sampling step, half-life, first value) of the estimate."""
     p = r.params[0]
-    first = float(r.features[0].sigma2) if p.static_sigma < 0.0 else 0.0
-    return int(p.sigma_sample_ns), float(p.sigma_halflife_s), first
+    if p.static_sigma >= 0.0:
+        return _CONFIGURED
+    return int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
 
 
 def market_view(

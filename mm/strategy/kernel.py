@@ -55,12 +55,14 @@ def refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int)
     """The model's policy at the volatility of now. Table models allocate; nothing else in a decision does."""
     if s.start_ns == 0:
         s.start_ns = now_ns
+    before = s.sigma
     s.sigma = p.static_sigma if p.static_sigma >= 0.0 else sigma(f, p.sigma_floor)
-    tau_s = p.horizon_s
-    if p.session:
-        horizon_ns = max(int(p.horizon_s * 1e9), 1)
-        tau_s = (horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9
-    refresh(policy, model, s.sigma, tau_s)
+    if p.timeless == 0 or s.sigma != before or s.next_refresh_ns == 0:
+        tau_s = p.horizon_s
+        if p.session:
+            horizon_ns = max(int(p.horizon_s * 1e9), 1)
+            tau_s = (horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9
+        refresh(policy, model, s.sigma, tau_s)
     s.next_refresh_ns = now_ns + p.refresh_ns
 
 

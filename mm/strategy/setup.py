@@ -16,7 +16,7 @@ from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
 from mm.core.units import Volatility
 from mm.errors import ConfigError
 from mm.models.base import POLICY
-from mm.models.registry import model_params
+from mm.models.registry import MODELS, model_params
 from mm.models.risk_aversion import gamma_from_qmax
 from mm.strategy.orders import MAX_COMMANDS
 from mm.strategy.rate import RATE, fill_rate
@@ -177,6 +177,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p["horizon_s"] = m.horizon
     p["session"] = m.horizon_mode == "session"
     p["refresh_ns"] = _ns(st.refresh)
+    p["timeless"] = not (MODELS[m.name].uses_tau or MODELS[m.name].blind)
     p["min_spread"], p["max_spread"], p["max_skew"] = min_spread, max_spread, max_skew
     p["threshold"] = st.requote.threshold.ticks(instrument, ref_price)
     p["min_age_ns"], p["max_age_ns"] = _ns(st.requote.min_age), _ns(st.requote.max_age)

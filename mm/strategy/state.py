@@ -29,6 +29,7 @@ PARAMS = np.dtype(
         ("horizon_s", "f8"),
         ("session", "i8"),  # 1: the horizon counts down and restarts, 0: it rolls
         ("refresh_ns", "i8"),
+        ("timeless", "i8"),  # 1: the policy follows from the volatility alone
         ("min_spread", "f8"),  # ticks, total
         ("max_spread", "f8"),
         ("max_skew", "f8"),

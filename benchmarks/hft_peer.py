@@ -2,7 +2,7 @@
 # ruff: noqa: ANN001, ANN201, ANN202
 """The peer's side of ``benchmarks.vs_hftbacktest``; runs in the peer's environment, where hftbacktest is installed.
 
-    python hft_peer.py verify|time|convert DIRECTORY
+    python hft_peer.py verify|verify-by-stamp|time|convert PATH
 
 ``verify`` writes what each parameter set did to ``results.npz``; ``time`` prints one JSON line of timings. The maker
 is the decision kernel's rule for ``glft_asymptotic`` written against hftbacktest's API: reference mid, closed form,
@@ -29,6 +29,8 @@ from hftbacktest import (
     HashMapMarketDepthBacktest,
     ROIVectorMarketDepthBacktest,
 )
+from hftbacktest.data import correct_event_order
+from hftbacktest.types import event_dtype
 from numba import njit
 
 FILL = np.dtype([("ts_exch_ns", "i8"), ("order_id", "i8"), ("side", "i8"), ("tick", "i8"), ("lots", "i8")])
@@ -204,9 +206,15 @@ def load(folder):
     return job | json.loads((folder / "job.json").read_text())
 
 
-def verify(folder):
-    """What every set did, to ``results.npz``."""
+def verify(folder, *, by_stamp):
+    """What every set did, to ``results.npz``; ``by_stamp`` sorts the exchange's view as the peer's converters do."""
     job = load(folder)
+    if by_stamp:
+        rows = np.zeros(len(job["events"]), event_dtype)
+        for name in event_dtype.names:
+            rows[name] = job["events"][name]
+        orders = (np.argsort(rows[name], kind="stable") for name in ("exch_ts", "local_ts"))
+        job["events"] = correct_event_order(rows, *orders)
     n = len(job["sets"])
     fills = np.zeros(MAX_FILLS, FILL).view(np.recarray)
     position, equity = np.zeros((n, len(job["decide_ns"])), np.int64), np.zeros((n, len(job["decide_ns"])))
@@ -277,8 +285,8 @@ def convert(raw):
 
 if __name__ == "__main__":
     action, where = sys.argv[1:]
-    if action == "verify":
-        verify(Path(where))
+    if action.startswith("verify"):
+        verify(Path(where), by_stamp=action == "verify-by-stamp")
     elif action == "time":
         measure(Path(where))
     else:

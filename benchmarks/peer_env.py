@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import venv
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,17 @@ def peer_python() -> Path:
 
 
 def run_peer(action: str, where: Path) -> dict[str, Any]:
-    """One action of ``hft_peer.py``; its last line as an object, empty when it printed nothing."""
+    """One action of ``hft_peer.py``; what it printed as its last line, empty when that is no JSON object."""
     done = subprocess.run(
         [peer_python(), SCRIPT, action, str(where)], check=False, env=_environment(), capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(f"the peer failed ({action}):\n{done.stderr[-3000:]}")
-    lines = done.stdout.strip().splitlines()
-    return dict(json.loads(lines[-1])) if lines else {}
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    return dict(json.loads(last)) if last.startswith("{") else {}
 
 
 def _environment() -> dict[str, str]:
     """Ours without what would lead the peer's interpreter back to our packages."""
     drop = {"PYTHONPATH", "PYTHONHOME", "NUMBA_CACHE_DIR", "NUMBA_DISABLE_JIT", "VIRTUAL_ENV"}
     return {k: v for k, v in os.environ.items() if k not in drop} | {"PYTHONNOUSERSITE": "1"}
-
-
-__all__ = ["PEER", "peer_python", "run_peer"]
-assert sys.version_info >= (3, 11)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -97,9 +98,10 @@ def _config(
     )  # fmt: skip
 
 
-def peer_rows(store: Store, tape: Tape) -> NDArray[Any]:
+def peer_rows(store: Store, tape: Tape, *, as_stamped: bool = False) -> NDArray[Any]:
     """The store's rows as hftbacktest reads them, in our order: the exchange's clock never steps back.
 
+    ``as_stamped`` leaves the exchange's stamps as they are, for the peer to sort.
     Rows that only we keep (mark prices) are left out; a clear that reaches beyond the replay's window stops there.
     """
     base_tick, n_levels = tape.book_window
@@ -111,7 +113,7 @@ def peer_rows(store: Store, tape: Tape) -> NDArray[Any]:
     flags = np.array([FLAGS.get(k, 0) for k in range(max(FLAGS) + 1)], np.uint64)
     out = np.zeros(int(kept.sum()), EVENT)
     out["ev"] = flags[kind] | np.uint64(_BOTH)
-    out["exch_ts"] = np.maximum.accumulate(store.ts_exch_ns)[kept]
+    out["exch_ts"] = (store.ts_exch_ns if as_stamped else np.maximum.accumulate(store.ts_exch_ns))[kept]
     out["local_ts"] = store.ts_recv_ns[kept]
     out["px"] = tick * float(tape.instrument.tick_size)
     out["qty"] = store.lots[kept] * float(tape.instrument.lot_size)
@@ -209,6 +211,35 @@ def compare(report: Report, tape: Tape, folder: Path) -> list[RunConfig]:
     return configs
 
 
+def by_stamp(report: Report, tape: Tape, folder: Path, configs: list[RunConfig]) -> None:
+    """The one difference that is defined rather than found: what the exchange did when rows arrive out of its order.
+
+    Ours lets a row count when its predecessor did; the peer's converter sorts the exchange's view by its stamps.
+    """
+    store = Store.open(tape.path)
+    late = store.ts_exch_ns < np.maximum.accumulate(store.ts_exch_ns)
+    np.save(folder / "events.npy", peer_rows(store, tape, as_stamped=True))
+    run_peer("verify-by-stamp", folder)
+    with np.load(folder / "results.npz") as file:
+        peer = dict(file)
+    names = ["ts_exch_ns", "side", "tick", "lots"]
+    starts = np.concatenate([[0], np.cumsum(peer["counts"])])
+    same, gaps = 0, []
+    ours = simulate_many(configs, tape)
+    for k, result in enumerate(ours):
+        theirs = Counter(peer["fills"][starts[k] : starts[k + 1]][names].tolist())
+        same += (theirs & Counter(result.fills[names].tolist())).total()
+        gaps.append(abs(float(result.samples["equity_usd"][-1] - peer["equity"][k][-1])))
+    report.notes["exchange_order_by_stamp"] = {
+        "rows_stamped_before_their_predecessor": int(late.sum()),
+        "rows": len(store),
+        "fills_ours": sum(len(r.fills) for r in ours),
+        "fills_peer": int(peer["counts"].sum()),
+        "fills_equal": same,
+        "median_final_equity_difference_usd": float(np.median(gaps)),
+    }
+
+
 def race(report: Report, tape: Tape, configs: list[RunConfig], folder: Path) -> None:
     """Times of both sides in the same minutes: one core in CPU time, two cores in wall time.
 
@@ -277,6 +308,7 @@ def main() -> None:
         folder = Path(temp)
         configs = compare(report, tape, folder)
         race(report, tape, configs, folder)
+        by_stamp(report, tape, folder, configs)
     report.print(as_json=args.json)
 
 

@@ -51,7 +51,7 @@ class FeedActor(LoopActor):
                 task.cancel()
             await asyncio.gather(*side, return_exceptions=True)
             await self._client.close()
-            self._over = True  # a frame that the closing socket still hands over is neither counted nor recorded
+            self._ended = True  # a frame that the closing socket still hands over is neither counted nor recorded
             self._raw.close()
             self._inbox.close()
             self._quoter.close()
@@ -99,7 +99,7 @@ class FeedActor(LoopActor):
 
     # --- frames ------------------------------------------------------------------------------------------------------
     frames = 0
-    _over = False
+    _ended = False
     events = 0
     gaps = 0
     errors = 0
@@ -109,7 +109,7 @@ class FeedActor(LoopActor):
 
     def _on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
         """Called by the client with every complete frame."""
-        if self._over:
+        if self._ended:
             return
         now_ns = time.time_ns()
         read_mono_ns = time.monotonic_ns() - max(now_ns - ts_recv_ns, 0)  # when its last byte was read

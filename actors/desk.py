@@ -338,7 +338,7 @@ def _remove(name: str, handle: Any) -> None:
     """End the supervisor, and wait until Ray has forgotten its name."""
     if handle is None:
         return
-    remote.kill(handle)
+    remote.end([handle])
     for _ in range(50):
         if remote.find(name) is None:
             return

@@ -143,8 +143,12 @@ def gather(calls: dict[str, tuple[Any, str, tuple[Any, ...]]], timeout_s: float)
     return out
 
 
-def kill(handle: Any) -> None:
-    """End an actor for good."""
+def end(handles: list[Any], timeout_s: float = 3.0) -> None:
+    """End actors for good: asked to leave first, so that their processes exit in order, killed if they do not."""
     import ray
 
-    ray.kill(handle, no_restart=True)
+    refs = [handle.__ray_terminate__.remote() for handle in handles]
+    if refs:
+        ray.wait(refs, num_returns=len(refs), timeout=timeout_s)
+    for handle in handles:
+        ray.kill(handle, no_restart=True)

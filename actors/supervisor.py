@@ -394,9 +394,7 @@ class Supervisor:
 
     def _clear_away(self) -> None:
         """Leave no process, no socket and no secret."""
-        for member in self._members.values():
-            if member.handle is not None:
-                remote.kill(member.handle)
+        remote.end([member.handle for member in self._members.values() if member.handle is not None])
         for handle in self._exchanges.values():
             stop_exchange(handle)
         for member in self._members.values():

@@ -31,11 +31,11 @@ def spec(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_ray(monkeypatch):
-    """Whoever is asked, is killed or is looked for is noted here."""
+    """Whoever is ended or looked for is noted here."""
     calls = []
     monkeypatch.setattr(remote, "spawn", lambda *_a, **_k: pytest.fail("nothing may be started"))
     monkeypatch.setattr(remote, "find", lambda name: calls.append(("find", name)))
-    monkeypatch.setattr(remote, "kill", lambda handle: calls.append(("kill", handle)))
+    monkeypatch.setattr(remote, "end", lambda handles: calls.extend(("end", h) for h in handles))
     return calls
 
 

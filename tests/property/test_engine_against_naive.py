@@ -64,6 +64,9 @@ def compare(cfg, tape):
         (int(f["ts_exch_ns"]), int(f["order_id"]), int(f["side"]), int(f["tick"]), int(f["lots"])) for f in result.fills
     ]
     assert ours == fills
+    stride = -(-len(times) // len(result.samples))
+    simulated = [(int(r["bid_tick"]), int(r["ask_tick"]), int(r["pos_lots"])) for r in result.samples]
+    assert simulated == quotes[::stride], "the simulated and the live shell quote alike, decision for decision"
     state = quoter.records_of(0).state[0]
     assert float(quoter.records_of(0).instrument.size(int(state.pos_lots))) == result.metrics["position"]
     return result, quotes, quoter

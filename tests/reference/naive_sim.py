@@ -24,11 +24,13 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
+    CANCELING,
     CLEAR_ASK,
     CLEAR_BID,
     EXEC,
     FILL,
     FUNDING,
+    LIVE,
     MARK,
     PLACE,
     REJECT,
@@ -298,8 +300,17 @@ class Naive(NamedTuple):
     budget: NaiveBudget
 
 
+def resting(quoter):
+    """(bid tick, ask tick, position) of the live quoter, 0 for no acknowledged order on a side."""
+    r = quoter.records_of(0)
+    if r is None:
+        return 0, 0, 0
+    ticks = {int(o.side): int(o.tick) for o in r.orders if o.state in (LIVE, CANCELING)}
+    return ticks.get(1, 0), ticks.get(-1, 0), int(r.state[0].pos_lots)
+
+
 def run(cfg, tape, times):
-    """Every fill, and after every decision the working orders as (side, tick, lots, state)."""
+    """Every fill, and at every decision what rests: (bid tick, ask tick, position in lots)."""
     unlimited = cfg.model_copy(update={"risk": cfg.risk.model_copy(update={"rate_limit": None})})
     quoter = Quoter(unlimited, [tape.instrument], own_in_feed=False)  # the budget below is the naive one
     maker, taker = fees(cfg, tape.instrument)
@@ -365,13 +376,9 @@ def run(cfg, tape, times):
                 seen["kind"][seen["kind"] == FUNDING] = MARK  # the exchange's report books it, not the feed
                 quoter.on_events(seen)
                 li += 1
+        quotes.append(resting(quoter))
         wanted = quoter.decide(int(now)).view(np.recarray)
         r = quoter.records_of(0)
         sent = budget.allow(wanted, r.orders if r else [], int(now))
         commands += [(orders_wire.arrival(now), c) for c in sent]
-        quotes.append(
-            []
-            if r is None
-            else sorted((int(o.side), int(o.tick), int(o.lots), int(o.state)) for o in r.orders if o.state)
-        )
     return Naive(exchange.fills, quotes, quoter, exchange, budget)

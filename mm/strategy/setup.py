@@ -24,6 +24,7 @@ from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.state import FEATURES, PARAMS, STATE, TARGET
 
 FOREVER_NS = np.iinfo(np.int64).max
+EXACT_FILLS = 10_000  # fees of so many whole orders must fit the ledger's integers
 MAX_LOTS = 10**12  # so that sums of price times size stay exact in 64 bits
 
 
@@ -166,6 +167,12 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p["tick_size"] = tick
     fees = fees_of(cfg, instrument)
     p["maker_fee_e8"], p["taker_fee_e8"] = _fee_e8(fees.maker), _fee_e8(fees.taker)
+    dearest = max(abs(_fee_e8(fees.maker)), abs(_fee_e8(fees.taker)), 1)
+    if instrument.kind != "inverse" and lots * round(ref_price / tick) * dearest * EXACT_FILLS > FOREVER_NS:
+        raise ConfigError(
+            f"{instrument.symbol}: lot {instrument.lot_size} at tick {tick:g} is too fine for the exact ledger: fees of "
+            f"{EXACT_FILLS} orders of {lots} lots do not fit 64 bits; use a coarser lot or a smaller order"
+        )
     p["microprice"] = st.reference == "microprice"
     p["own_in_feed"] = own_in_feed
     p["static_sigma"] = sigma if static else -1.0

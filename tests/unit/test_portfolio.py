@@ -103,3 +103,21 @@ def test_a_charged_fee_in_ledger_units():
     inst = instrument()  # one unit is 0.1 * 0.001 = 0.0001 USDT
     assert fee_units(inst, Decimal("0.0001")) == 10**8
     assert fee_units(inst, Decimal("-0.00000000000051")) == -1
+
+
+def test_a_lot_too_fine_for_the_exact_ledger_is_refused_not_wrapped():
+    from decimal import Decimal
+
+    from mm.config.schema import RunConfig
+    from mm.core.instrument import Instrument
+    from mm.errors import ConfigError
+    from mm.strategy.setup import resolve
+
+    cfg = RunConfig.model_validate({"strategy": {"order_size": "300 usd"}})
+
+    def instrument(lot):
+        return Instrument("ETH-USDT", "x", "linear", Decimal("0.01"), Decimal(lot), base="ETH", quote="USDT")
+
+    assert resolve(cfg, instrument("0.0001"), 3000.0).params[0].order_lots == 1000
+    with pytest.raises(ConfigError, match="too fine"):
+        resolve(cfg, instrument("0.00000001"), 3000.0)

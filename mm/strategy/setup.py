@@ -170,7 +170,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     dearest = max(abs(_fee_e8(fees.maker)), abs(_fee_e8(fees.taker)), 1)
     if instrument.kind != "inverse" and lots * round(ref_price / tick) * dearest * EXACT_FILLS > FOREVER_NS:
         raise ConfigError(
-            f"{instrument.symbol}: lot {instrument.lot_size} at tick {tick:g} is too fine for the exact ledger: fees of "
+            f"{instrument.symbol}: lot {instrument.lot_size} at tick {tick:g} is too fine for an exact ledger: fees of "
             f"{EXACT_FILLS} orders of {lots} lots do not fit 64 bits; use a coarser lot or a smaller order"
         )
     p["microprice"] = st.reference == "microprice"

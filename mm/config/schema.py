@@ -431,6 +431,3 @@ class RunConfig(Section):
                 "no order could ever be sent"
             )
         return self
-
-    def data_path(self) -> Path | None:
-        return None if self.data.source == "synth" else Path(self.data.source)

@@ -15,7 +15,7 @@ from actors.transport import HALT, Curve, Inbox, Outbox
 from actors.wire import EXPOSURE
 
 _SAVE_NS: Final = 1_000_000_000
-_KEPT: Final = ("equity_usd", "peak_usd", "drawdown_usd", "day", "day_start_usd")
+_KEPT: Final = ("pnl_usd", "peak_usd", "drawdown_usd", "day", "day_start_usd")
 
 
 class DeskRiskActor(LoopActor):
@@ -59,8 +59,8 @@ class DeskRiskActor(LoopActor):
                 now_ns = time.time_ns()
                 if self._rearm:
                     self._rearm, self.breach, sent = False, "", 0
-                    self._loss[0].peak_usd = self._loss[0].equity_usd
-                    self._loss[0].day_start_usd = self._loss[0].equity_usd
+                    self._loss[0].peak_usd = self._loss[0].pnl_usd
+                    self._loss[0].day_start_usd = self._loss[0].pnl_usd
                 if len(self._accounts) == len(executors):
                     self.phase = "running"
                     equity = self.total()[0]
@@ -106,7 +106,7 @@ class DeskRiskActor(LoopActor):
             return {}
         equity, net, gross, fees = self.total()
         return {
-            "equity_usd": equity,
+            "pnl_usd": equity,
             "net_usd": net,
             "gross_usd": gross,
             "fees_usd": fees,

@@ -47,7 +47,7 @@ def render(status: dict[str, Any]) -> Table:
         for view in quoter.get("instruments", []):
             table.add_row(
                 venue, str(view.get("symbol", "")), _price(view.get("mid")), _price(view.get("bid")),
-                _price(view.get("ask")), _number(view.get("position"), 6), _number(view.get("equity_usd"), 2),
+                _price(view.get("ask")), _number(view.get("position"), 6), _number(view.get("pnl_usd"), 2),
                 str(view.get("fills", "")), str(view.get("reason", "starting")), speed,
             )  # fmt: skip
     return table

@@ -22,7 +22,7 @@ from actors.wire import pack_records
 _LEASE_NS: Final = 1_000_000_000
 _RENEW_NS: Final = 200_000_000
 _SAVE_NS: Final = 1_000_000_000
-_KEPT: Final = ("equity_usd", "peak_usd", "drawdown_usd", "day", "day_start_usd")
+_KEPT: Final = ("pnl_usd", "peak_usd", "drawdown_usd", "day", "day_start_usd")
 
 
 class RiskActor(LoopActor):
@@ -82,8 +82,8 @@ class RiskActor(LoopActor):
             self.phase = "running" if known else "waiting"
             if self._rearm:
                 self._rearm, self.breach = False, 0
-                self._loss[0].peak_usd = self._loss[0].equity_usd
-                self._loss[0].day_start_usd = self._loss[0].equity_usd
+                self._loss[0].peak_usd = self._loss[0].pnl_usd
+                self._loss[0].day_start_usd = self._loss[0].pnl_usd
             if known:
                 self._mark(now_ns)
             if now_ns >= renew_ns:
@@ -128,7 +128,7 @@ class RiskActor(LoopActor):
         loss = self._loss[0]
         self._desk.send(
             EXPOSURE,
-            EXPOSURE_PAYLOAD.pack(float(loss.equity_usd), self.net_usd, self.gross_usd, self.fees_usd),
+            EXPOSURE_PAYLOAD.pack(float(loss.pnl_usd), self.net_usd, self.gross_usd, self.fees_usd),
             b=self.spec.venue,
             t_wall_ns=now_ns,
         )
@@ -153,9 +153,9 @@ class RiskActor(LoopActor):
             return {}
         loss = self._loss[0]
         return {
-            "equity_usd": float(loss.equity_usd),
+            "pnl_usd": float(loss.pnl_usd),
             "drawdown_usd": float(loss.drawdown_usd),
-            "day_loss_usd": float(loss.day_start_usd - loss.equity_usd),
+            "day_loss_usd": float(loss.day_start_usd - loss.pnl_usd),
             "net_usd": self.net_usd,
             "gross_usd": self.gross_usd,
             "fees_usd": self.fees_usd,

@@ -44,7 +44,7 @@ class MetricsLog:
                 row = {
                     "ts": status["ts"], "venue": venue, "symbol": view["symbol"], "mid": view.get("mid"),
                     "bid": view.get("bid"), "ask": view.get("ask"), "position": view.get("position"),
-                    "equity_usd": risk.get("equity_usd"), "drawdown_usd": risk.get("drawdown_usd"),
+                    "pnl_usd": risk.get("pnl_usd"), "drawdown_usd": risk.get("drawdown_usd"),
                     "fills": view.get("fills"), "sigma_per_sqrt_s": view.get("sigma_per_sqrt_s"),
                     "reason": view.get("reason"),
                 }  # fmt: skip
@@ -76,7 +76,7 @@ def finish_run(
     summary["halted"] = end.halted
     summary |= {
         "ended": end.why, "error": end.error, "exit_code": end.exit_code or (3 if end.halted else 0),
-        "equity_usd": sum(v["equity_usd"] for v in summary["venues"].values()),
+        "pnl_usd": sum(v["pnl_usd"] for v in summary["venues"].values()),
         "fees_usd": sum(v["fees_usd"] for v in summary["venues"].values()), "path": spec.run_dir,
     }  # fmt: skip
     write_json(spec.path("summary.json"), summary)
@@ -103,7 +103,7 @@ def _venue_summary(parts: dict[str, dict[str, Any]], handle: ExchangeHandle | No
         "open_orders_left": final.get("open_orders_left"),  # None: the venue did not say
         "position": next(iter(sizes.values())) if len(sizes) == 1 else sizes,
         "quote_uptime": round(quoter.get("uptime", 0.0), 4),
-        "equity_usd": round(risk.get("equity_usd", 0.0), 4),
+        "pnl_usd": round(risk.get("pnl_usd", 0.0), 4),
         "fees_usd": round(risk.get("fees_usd", 0.0), 4),
         "drawdown_usd": round(risk.get("drawdown_usd", 0.0), 4),
         "frames": feed.get("frames", 0),

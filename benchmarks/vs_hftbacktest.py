@@ -171,7 +171,7 @@ def differences(ours: list[SimResult], peer: dict[str, Any], end_ns: int) -> lis
         known = result.fills[result.fills["ts_recv_ns"] <= end_ns]  # the peer shows a fill when its report arrives
         mine = sorted(known[["ts_exch_ns", "order_id", "side", "tick", "lots"]].tolist())
         theirs = sorted(peer["fills"][starts[k] : starts[k + 1]].tolist())
-        equity = result.samples["equity_usd"]
+        equity = result.samples["pnl_usd"]
         worth = float(np.abs(equity - peer["equity"][k]).max())
         fills_equal = mine == theirs
         position_equal = bool(np.array_equal(result.samples["pos_lots"], peer["position"][k]))
@@ -202,9 +202,9 @@ def compare(report: Report, tape: Tape, folder: Path) -> list[RunConfig]:
         "fills": sum(fills),
         "fills_per_set": {"min": min(fills), "median": float(np.median(fills)), "max": max(fills)},
         "rejects": sum(int(r.metrics["rejects"] or 0) for r in ours),
-        "largest_equity_usd": max(float(np.abs(r.samples["equity_usd"]).max()) for r in ours),
+        "largest_equity_usd": max(float(np.abs(r.samples["pnl_usd"]).max()) for r in ours),
         "largest_equity_difference_usd": max(
-            float(np.abs(r.samples["equity_usd"] - peer["equity"][k]).max()) for k, r in enumerate(ours)
+            float(np.abs(r.samples["pnl_usd"] - peer["equity"][k]).max()) for k, r in enumerate(ours)
         ),
         "sets_that_differ": wrong,
     }
@@ -229,7 +229,7 @@ def by_stamp(report: Report, tape: Tape, folder: Path, configs: list[RunConfig])
     for k, result in enumerate(ours):
         theirs = Counter(peer["fills"][starts[k] : starts[k + 1]][names].tolist())
         same += (theirs & Counter(result.fills[names].tolist())).total()
-        gaps.append(abs(float(result.samples["equity_usd"][-1] - peer["equity"][k][-1])))
+        gaps.append(abs(float(result.samples["pnl_usd"][-1] - peer["equity"][k][-1])))
     report.notes["exchange_order_by_stamp"] = {
         "rows_stamped_before_their_predecessor": int(late.sum()),
         "rows": len(store),

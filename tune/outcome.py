@@ -125,6 +125,6 @@ def _best_again(folder: Path, space: Space, best: Row | None) -> tuple[Series | 
         return None, run.result_hash == best["result_hash"]
     size = np.array([run.instrument.size(int(n)) for n in s["pos_lots"]], dtype=np.float64)
     series = Series(
-        (s["ts_ns"] - s["ts_ns"][0]) * 1e-9, s["mid"] * float(run.instrument.tick_size), s["equity_usd"], size
+        (s["ts_ns"] - s["ts_ns"][0]) * 1e-9, s["mid"] * float(run.instrument.tick_size), s["pnl_usd"], size
     )
     return series, run.result_hash == best["result_hash"]

@@ -62,7 +62,7 @@ def picture(samples: NDArray[Any], fills: NDArray[Any], tick: float, symbol: str
         axes[0].legend(loc="upper left", ncols=5, fontsize=8)
         axes[1].step(t, samples["pos_lots"], color=_MID, lw=0.9, where="post")
         axes[1].axhline(0, color="#bbbbbb", lw=0.6)
-        axes[2].plot(t, samples["equity_usd"], color="#1f4e79", lw=0.9)
+        axes[2].plot(t, samples["pnl_usd"], color="#1f4e79", lw=0.9)
         axes[2].axhline(0, color="#bbbbbb", lw=0.6)
     axes[0].set_ylabel("price")
     axes[1].set_ylabel("inventory [lots]")

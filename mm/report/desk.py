@@ -57,9 +57,9 @@ def _picture(result: DeskResult, path: Path) -> None:
 
     fig, (top, bottom) = plt.subplots(2, 1, figsize=(12, 7), sharex=True, layout="constrained")
     start = int(result.samples["ts_ns"][0])
-    top.plot((result.samples["ts_ns"] - start) * 1e-9, result.samples["equity_usd"], color="#222222", label="desk")
+    top.plot((result.samples["ts_ns"] - start) * 1e-9, result.samples["pnl_usd"], color="#222222", label="desk")
     for name, r in result.legs.items():
-        top.plot((r.samples["ts_ns"] - start) * 1e-9, r.samples["equity_usd"], lw=0.8, label=name)
+        top.plot((r.samples["ts_ns"] - start) * 1e-9, r.samples["pnl_usd"], lw=0.8, label=name)
     top.set_ylabel("profit [quote]\nfees inside")
     top.legend(loc="upper left", fontsize=8)
     t = (result.samples["ts_ns"] - start) * 1e-9

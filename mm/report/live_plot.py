@@ -17,7 +17,7 @@ def draw_live(
 
     Args:
         path: the file.
-        metrics: rows with ts (s), venue, symbol, mid, bid, ask, position, equity_usd (each may be None).
+        metrics: rows with ts (s), venue, symbol, mid, bid, ask, position, pnl_usd (each may be None).
         fills: rows with ts_exch_ns, venue, symbol, side, price.
         title: above the picture.
     """
@@ -43,7 +43,7 @@ def draw_live(
             at = [datetime.fromtimestamp(f["ts_exch_ns"] / 1e9, UTC) for f in some]
             if some:
                 price.scatter(at, [f["price"] for f in some], marker=mark, s=22, color=colour, label=label, zorder=3)
-        money.plot(when, _floats(rows, "equity_usd"), color="tab:blue", lw=1.1)
+        money.plot(when, _floats(rows, "pnl_usd"), color="tab:blue", lw=1.1)
         money.axhline(0.0, color="grey", lw=0.5)
         inventory.step(when, _floats(rows, "position"), where="post", color="tab:purple", lw=1.1)
         inventory.axhline(0.0, color="grey", lw=0.5)

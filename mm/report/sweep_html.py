@@ -17,11 +17,11 @@ _MARK: Final = "/*DATA*/null"
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Curves of one trial, shape (n,) each: seconds since the start, mid in quote, equity in USD, position in base."""
+    """Curves of one trial, shape (n,) each: seconds since the start, mid and profit in quote, position in base."""
 
     t_s: NDArray[np.float64]
     mid: NDArray[np.float64]
-    equity_usd: NDArray[np.float64]
+    pnl_usd: NDArray[np.float64]
     position: NDArray[np.float64]
 
 

@@ -100,9 +100,9 @@ def live(summary: dict[str, Any]) -> Table:
                 "-" if venue["quote_uptime"] is None else f"{venue['quote_uptime']:.1%} of the time",
             ),
         ]
-        if venue.get("equity_usd") is not None:
+        if venue.get("pnl_usd") is not None:
             shown.append(
-                ("  profit after fees", f"{venue['equity_usd']:+,.4f} usd, fees {text(venue.get('fees_usd'))}")
+                ("  profit after fees", f"{venue['pnl_usd']:+,.4f} usd, fees {text(venue.get('fees_usd'))}")
             )
     speed, memory = summary["tick_to_order_us"], summary["rss_mb"]
     if speed.get("p50") is not None:

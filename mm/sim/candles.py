@@ -127,7 +127,7 @@ def replay_candles(
             row = samples[k // stride]
             row.ts_ns = close_ns
             row.mid = c.close
-            row.equity_usd = equity(s, p, float(c.close)) if s.fills > 0 or s.pos_lots != 0 else 0.0
+            row.pnl_usd = equity(s, p, float(c.close)) if s.fills > 0 or s.pos_lots != 0 else 0.0
             row.pos_lots = s.pos_lots
             row.bid_tick = bid_tick
             row.ask_tick = ask_tick

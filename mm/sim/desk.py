@@ -25,7 +25,7 @@ from mm.sim.tape import Tape
 from mm.strategy.risk import HALT_REASONS, LIMITS, LOSS, mark_loss
 from mm.strategy.setup import resolve
 
-DESK_SAMPLE = np.dtype([("ts_ns", "i8"), ("equity_usd", "f8"), ("gross_usd", "f8"), ("net_usd", "f8")])
+DESK_SAMPLE = np.dtype([("ts_ns", "i8"), ("pnl_usd", "f8"), ("gross_usd", "f8"), ("net_usd", "f8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ def simulate_desk(cfg: RunConfig, legs: Sequence[Leg]) -> DeskResult:
     for now_ns in range(min(int(p.first_ns) for p in passes.values()) + step_ns, FOREVER_NS, step_ns):
         more = [p.advance(now_ns) for p in passes.values()]
         exposure = [p.exposure_usd(0) for p in passes.values()]
-        equity_usd = sum(p.equity_usd(0) for p in passes.values())
-        rows.append((now_ns, equity_usd, sum(abs(x) for x in exposure), sum(exposure)))
-        breach = mark_loss(loss, limits, equity_usd, now_ns)
+        pnl_usd = sum(p.pnl_usd(0) for p in passes.values())
+        rows.append((now_ns, pnl_usd, sum(abs(x) for x in exposure), sum(exposure)))
+        breach = mark_loss(loss, limits, pnl_usd, now_ns)
         if breach and not halted:
             halted = breach
             for p in passes.values():

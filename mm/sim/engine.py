@@ -152,7 +152,7 @@ def _act(v: Venue, g: Strategies, f: Rec, now_ns: int, samples: RecArray, row: i
             z, kept = v.sets[k], samples[k, row]
             kept.ts_ns = now_ns
             kept.mid = f.mid
-            kept.equity_usd = floored_equity(s, p, z, f.mid) if _has_traded(s) else 0.0
+            kept.pnl_usd = floored_equity(s, p, z, f.mid) if _has_traded(s) else 0.0
             kept.pos_lots = s.pos_lots
             kept.bid_tick = z.bid_tick
             kept.ask_tick = z.ask_tick

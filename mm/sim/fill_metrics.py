@@ -92,7 +92,7 @@ def sharpe_interval(samples: Rows, seed: int) -> Figures:
     span_s = float(samples["ts_ns"][-1] - samples["ts_ns"][0]) * 1e-9 if n > 0 else 0.0
     if n < MIN_CHANGES or span_s <= 0.0:
         return out
-    change = np.diff(samples["equity_usd"])
+    change = np.diff(samples["pnl_usd"])
     if stats.sharpe(change) is None:
         return out
     block = round(n**0.5)

@@ -59,7 +59,7 @@ def sharpe_annual(samples: NDArray[Any]) -> float | None:
     """Annualised Sharpe ratio of equity changes over the sampled steps (365 days, step from the timestamps)."""
     if len(samples) < 3:
         return None
-    change = np.diff(samples["equity_usd"])
+    change = np.diff(samples["pnl_usd"])
     step_s = float(samples["ts_ns"][-1] - samples["ts_ns"][0]) * 1e-9 / len(change)
     sd = float(np.std(change, ddof=1))
     if sd == 0.0 or step_s <= 0.0:

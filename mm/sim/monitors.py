@@ -83,7 +83,7 @@ def watch(cfg: MonitorConfig, samples: NDArray[Any], instrument: Instrument, ref
     times = int(ts[0]) + step_ns * np.arange(int(ts[-1] - ts[0]) // step_ns + 1, dtype=np.int64)
     at = np.searchsorted(ts, times, side="right") - 1
     rows = max(round(cfg.window * 1e9 / step_ns), 2)
-    equity = np.asarray(samples["equity_usd"][at], float)
+    equity = np.asarray(samples["pnl_usd"][at], float)
     out: list[Alert] = []
     if cfg.drawdown_usd is not None:
         out += excursions("drawdown_usd", times, rolling_drawdown(equity, rows), cfg.drawdown_usd)

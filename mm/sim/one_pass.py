@@ -131,7 +131,7 @@ class Pass:
             if end < len(seen.decide_ns):
                 return True
 
-    def equity_usd(self, k: int) -> float:
+    def pnl_usd(self, k: int) -> float:
         """Profit of strategy ``k`` so far, its position at the last mid."""
         state, params = self.records["state"][k], self.records["params"][k]
         return float(floored_equity(state, params, self.venue.sets[k], self.last_mid)) if self.last_mid > 0.0 else 0.0

@@ -64,7 +64,7 @@ SAMPLE = np.dtype(
     [
         ("ts_ns", "i8"),
         ("mid", "f8"),  # ticks
-        ("equity_usd", "f8"),
+        ("pnl_usd", "f8"),
         ("pos_lots", "i8"),
         ("bid_tick", "i8"),  # our resting quotes, 0: none
         ("ask_tick", "i8"),

@@ -210,7 +210,7 @@ class Quoter:
         return out | {
             "mid": float(f.mid) * tick if valid else None,
             "position": float(slot.instrument.size(int(s.pos_lots))),
-            "equity_usd": float(equity(s, r.params[0], float(f.mid))) if valid else None,
+            "pnl_usd": float(equity(s, r.params[0], float(f.mid))) if valid else None,
             "bid": quotes.get("bid"),
             "ask": quotes.get("ask"),
             "sigma_per_sqrt_s": float(s.sigma) * tick,

@@ -22,7 +22,7 @@ LIMITS = np.dtype(
 
 LOSS = np.dtype(
     [
-        ("equity_usd", "f8"),  # profit since the start
+        ("pnl_usd", "f8"),  # profit since the start
         ("peak_usd", "f8"),  # highest, 0 (the starting equity) included
         ("drawdown_usd", "f8"),  # largest so far
         ("day", "i8"),  # UTC day number
@@ -86,18 +86,18 @@ def gate(lim: Rec, p: Rec, s: Rec, orders: RecArray, side: int, tick: int, lots:
 
 
 @hot_kernel
-def mark_loss(loss: Rec, lim: Rec, equity_usd: float, now_ns: int) -> int:
+def mark_loss(loss: Rec, lim: Rec, pnl_usd: float, now_ns: int) -> int:
     """Update peak, drawdown and the UTC day with a new equity; returns a HALT_* code (NOT_HALTED: all is well)."""
     day = now_ns // DAY_NS
     if day != loss.day:
         loss.day = day
-        loss.day_start_usd = loss.equity_usd  # the last one known, so that a jump over midnight counts; 0 at the start
-    loss.equity_usd = equity_usd
-    loss.peak_usd = max(loss.peak_usd, equity_usd)
-    drawdown = loss.peak_usd - equity_usd
+        loss.day_start_usd = loss.pnl_usd  # the last one known, so that a jump over midnight counts; 0 at the start
+    loss.pnl_usd = pnl_usd
+    loss.peak_usd = max(loss.peak_usd, pnl_usd)
+    drawdown = loss.peak_usd - pnl_usd
     loss.drawdown_usd = max(loss.drawdown_usd, drawdown)
     if drawdown > lim.max_drawdown_usd:
         return HALT_DRAWDOWN
-    if loss.day_start_usd - equity_usd > lim.max_daily_loss_usd:
+    if loss.day_start_usd - pnl_usd > lim.max_daily_loss_usd:
         return HALT_DAILY_LOSS
     return NOT_HALTED

@@ -95,7 +95,7 @@ def compare(cfg, tape):
     floor = -cfg.risk.initial_equity_usd * (to_usd / tape.ref_price if i.kind == "inverse" else 1.0)
     assert m["pnl_usd"] >= floor - 1e-6
     if i.kind != "inverse":
-        assert result.samples["equity_usd"].min() >= floor - 1e-6
+        assert result.samples["pnl_usd"].min() >= floor - 1e-6
     return result, naive
 
 
@@ -149,7 +149,7 @@ def test_spot_sells_only_what_it_holds():
     assert held.metrics["position"] != pytest.approx((held.fills["side"] * held.fills["lots"]).sum() * 0.001)
     first = held.samples[held.samples["mid"] > 0][0]
     move = (first["mid"] * 0.1 - shock_tape("spot").ref_price) * 0.2
-    assert first["equity_usd"] == pytest.approx(move, abs=1.0)  # counts from the opening value
+    assert first["pnl_usd"] == pytest.approx(move, abs=1.0)  # counts from the opening value
 
 
 @pytest.mark.parametrize("cancels", [True, False])

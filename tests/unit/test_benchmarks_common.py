@@ -84,7 +84,7 @@ def test_a_difference_is_found(tape):
         "fills": np.concatenate([r.fills[names] for r in ours]),
         "counts": np.array([len(r.fills) for r in ours]),
         "position": np.array([r.samples["pos_lots"] for r in ours]),
-        "equity": np.array([r.samples["equity_usd"] for r in ours]),
+        "equity": np.array([r.samples["pnl_usd"] for r in ours]),
     }
     assert len(peer["fills"]) > 0
     assert vs_hftbacktest.differences(ours, peer, end_ns) == []

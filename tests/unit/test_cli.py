@@ -158,7 +158,7 @@ def test_tables_carry_units_and_the_way_to_the_rest():
     run = {"run_id": "r", "duration_s": 10.2, "tick_to_order_us": {"p50": 970.5, "p99": 5220.8}, "halted": None}
     run |= {"rss_mb": {"cli": 200.0, "ray.raylet": 34.0}, "path": "runs/r"}
     account["position"] = 0.001
-    out = shown(tables.live(run | {"venues": {"east": account | {"quote_uptime": 0.93, "equity_usd": -0.02}}}))
+    out = shown(tables.live(run | {"venues": {"east": account | {"quote_uptime": 0.93, "pnl_usd": -0.02}}}))
     for said in ("1,200 sent, 1 rejected", "93.0% of the time", "-0.0200 usd", "970 µs median", "200 MB and 34 MB"):
         assert said in out
     out = shown(tables.live({**run, "venues": {"e": account | {"quote_uptime": None}}, "tick_to_order_us": {}}))

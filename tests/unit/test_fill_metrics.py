@@ -27,7 +27,7 @@ def samples(step_s, mids, equity=None):
     out = records(len(mids), SAMPLE)
     out["ts_ns"] = np.arange(len(mids)) * round(step_s * S)
     out["mid"] = mids
-    out["equity_usd"] = 0.0 if equity is None else equity
+    out["pnl_usd"] = 0.0 if equity is None else equity
     return out
 
 

@@ -16,7 +16,7 @@ STATUS = {
             "quoter": {
                 "instruments": [
                     {"symbol": "BTC-USDT", "mid": 60000.05, "bid": 59998.1, "ask": None, "position": -0.003,
-                     "equity_usd": 1.25, "fills": 7, "reason": "inventory_limit"},
+                     "pnl_usd": 1.25, "fills": 7, "reason": "inventory_limit"},
                 ]
             },
             "executor": {"tick_to_order_us": {"p50": 812.4, "p99": 4000.0}},

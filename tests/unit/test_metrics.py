@@ -23,7 +23,7 @@ def samples(step_s, mids, equity=None):
     out = records(len(mids), SAMPLE)
     out["ts_ns"] = np.arange(len(mids)) * round(step_s * S)
     out["mid"] = mids
-    out["equity_usd"] = 0.0 if equity is None else equity
+    out["pnl_usd"] = 0.0 if equity is None else equity
     return out
 
 
@@ -59,5 +59,5 @@ def test_sharpe():
     rows = samples(60, np.ones(51), np.concatenate([[0], np.cumsum(change)]))
     expected = change.mean() / change.std(ddof=1) * math.sqrt(365 * 24 * 60)
     assert sharpe_annual(rows) == pytest.approx(expected)
-    rows["equity_usd"] *= -1
+    rows["pnl_usd"] *= -1
     assert sharpe_annual(rows) == pytest.approx(-expected)

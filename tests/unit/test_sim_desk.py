@@ -49,7 +49,7 @@ def test_without_a_breach_every_leg_is_what_it_is_alone(tapes):
     assert result.metrics["fills"] > 20
     alone = sum(r.metrics["pnl_usd"] for r in result.legs.values())
     assert result.metrics["pnl_usd"] == pytest.approx(alone, abs=1e-9)
-    assert result.samples["equity_usd"][-1] == pytest.approx(alone, abs=1e-9)
+    assert result.samples["pnl_usd"][-1] == pytest.approx(alone, abs=1e-9)
 
 
 def test_the_desk_halts_every_leg_on_the_sum_of_their_losses(tapes):

@@ -35,7 +35,7 @@ def test_an_alert_is_one_excursion():
 def run(equity, position=None):
     out = np.zeros(len(equity), SAMPLE)
     out["ts_ns"] = np.arange(len(equity)) * S
-    out["equity_usd"] = equity
+    out["pnl_usd"] = equity
     out["pos_lots"] = 0 if position is None else position
     return out
 

@@ -19,6 +19,7 @@ from tune.provenance import environment
 from tune.results import SUMMARY, best_row, cell, table_hash, write_table
 from tune.rows import OK, Row, write_atomic
 from tune.space import Space, fill
+from tune.trial import LOGS
 
 LUCK: Final = (
     "The best of {n} trials is also the luckiest of {n}, on the very data it was chosen on: "
@@ -64,6 +65,7 @@ def finish(
         "seed": cfg.seed,
         "data": _tapes(space),
         "best_reproduced": reproduced,
+        "alerts": _alerts(rows),
         "environment": environment(),
     }
     write_atomic(folder / SUMMARY, json.dumps(summary, indent=2).encode())
@@ -76,7 +78,20 @@ def finish(
 def _best(row: Row | None) -> dict[str, Any]:
     if row is None:
         return {}
-    return {k: row[k] for k in ("index", "config_hash", "seed", "params", "metrics", "result_hash")}
+    return {k: row.get(k) for k in ("index", "config_hash", "seed", "params", "metrics", "alerts", "result_hash")}
+
+
+def _alerts(rows: list[Row]) -> dict[str, Any]:
+    """What the risk monitors said over the sweep: how much in how many trials, the loudest trial, where the rest is."""
+    counts = {row["index"]: int(row["metrics"].get("alerts") or 0) for row in rows}
+    loudest = max(counts, key=lambda k: counts[k], default=None)
+    total = sum(counts.values())
+    return {
+        "total": total,
+        "trials": sum(n > 0 for n in counts.values()),
+        "most": {"index": loudest, "alerts": counts[loudest]} if total and loudest is not None else None,
+        "logs": LOGS if total else None,
+    }
 
 
 def _axes(rows: list[Row]) -> list[str]:
@@ -124,7 +139,5 @@ def _best_again(folder: Path, space: Space, best: Row | None) -> tuple[Series | 
     if len(s) == 0:
         return None, run.result_hash == best["result_hash"]
     size = np.array([run.instrument.size(int(n)) for n in s["pos_lots"]], dtype=np.float64)
-    series = Series(
-        (s["ts_ns"] - s["ts_ns"][0]) * 1e-9, s["mid"] * float(run.instrument.tick_size), s["pnl_usd"], size
-    )
+    series = Series((s["ts_ns"] - s["ts_ns"][0]) * 1e-9, s["mid"] * float(run.instrument.tick_size), s["pnl_usd"], size)
     return series, run.result_hash == best["result_hash"]

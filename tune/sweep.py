@@ -156,7 +156,7 @@ def _probe(space: Space, plan: list[Candidate], cfg: RunConfig, options: Options
     valid = [one.config for one in plan if one.config is not None]
     for config in valid[:_PROBES]:
         with contextlib.suppress(Exception):  # it will fail as a trial, with its message
-            metrics, _ = evaluate(config, tape_of(config.data))
+            metrics = evaluate(config, tape_of(config.data)).metrics
             break
     else:
         return

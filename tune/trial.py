@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import yaml
 from ray import tune as ray_tune
@@ -21,18 +21,30 @@ from tune.rows import FAILED, OK, Row, RowWriter
 from tune.space import Space
 
 Metrics = dict[str, float | int | str | None]
-Evaluate = Callable[[RunConfig, Tape], tuple[Metrics, str]]
+
+
+class Evaluated(NamedTuple):
+    """What the simulation of a trial says."""
+
+    metrics: Metrics
+    result_hash: str
+    alerts: tuple[str, ...] = ()  # of its risk monitors
+
+
+Evaluate = Callable[[RunConfig, Tape], Evaluated | tuple[Metrics, str]]
 
 ROWS: Final = "rows"
 ERRORS: Final = "errors"
+LOGS: Final = "logs"
+ROW_ALERTS: Final = 10  # kept in a row; its log has them all
 _BARRIER_S: Final = 20.0  # without another worker: a busy cluster may never give all of them
 _POLL_S: Final = 0.01
 
 
-def evaluate(cfg: RunConfig, tape: Tape) -> tuple[Metrics, str]:
-    """(metrics, result hash) of one simulation."""
+def evaluate(cfg: RunConfig, tape: Tape) -> Evaluated:
+    """One simulation."""
     result = simulate(cfg, tape)
-    return result.metrics, result.result_hash
+    return Evaluated(result.metrics, result.result_hash, tuple(str(alert) for alert in result.alerts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ def run_one(job: Job, k: int, worker: str) -> Row:
         "seed": one.seed,
         "params": one.params,
         "metrics": {},
+        "alerts": [],
         "result_hash": None,
         "sim_s": 0.0,
     }
@@ -69,7 +82,10 @@ def run_one(job: Job, k: int, worker: str) -> Row:
         log_error(job.folder, one, str(one.error))
     else:
         try:
-            row["metrics"], row["result_hash"] = job.evaluate(one.config, tape_of(one.config.data))
+            found = Evaluated(*job.evaluate(one.config, tape_of(one.config.data)))
+            row |= {"metrics": found.metrics, "result_hash": found.result_hash}
+            row["alerts"] = list(found.alerts[:ROW_ALERTS])
+            log_alerts(job.folder, one, found.alerts)
         except Exception as exc:  # noqa: BLE001 - any failure of a trial is its row's content, never the sweep's end
             row |= {"status": FAILED, "error": f"{type(exc).__name__}: {exc}"}
             log_error(job.folder, one, traceback.format_exc())
@@ -84,6 +100,15 @@ def log_error(folder: Path, one: Candidate, text: str) -> None:
     path = folder / ERRORS / f"{one.index:06d}-{one.config_hash}.txt"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"{head}{text.rstrip()}\n\n{yaml.safe_dump(config, sort_keys=False)}", encoding="utf-8")
+
+
+def log_alerts(folder: Path, one: Candidate, alerts: tuple[str, ...]) -> None:
+    """The trial's log: a line for each alert of its risk monitors; no file without one."""
+    if not alerts:
+        return
+    path = folder / LOGS / f"{one.index:06d}-{one.config_hash}.log"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(f"alert {alert}\n" for alert in alerts), encoding="utf-8")
 
 
 class SweepTrial(ray_tune.Trainable):

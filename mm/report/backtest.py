@@ -1,8 +1,10 @@
-"""A simulated run on disk: metrics, fills, samples and one picture of equity, inventory and quotes."""
+"""A simulated run on disk: metrics, alerts, fills, samples and one picture of equity, inventory and quotes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,23 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
+from mm.sim.monitors import Alert
 from mm.sim.run import SimResult
 
 _OUR_BID, _OUR_ASK, _MID = "#2a7f62", "#b23a48", "#444444"
 
 
 def save(result: SimResult, cfg: RunConfig, out: Path, *, data_hash: str) -> Path:
-    """Write ``metrics.json``, ``config.json``, ``fills.parquet``, ``samples.parquet``, ``picture.png`` into ``out``."""
+    """Write ``metrics.json``, ``config.json``, ``fills.parquet``, ``samples.parquet``, ``picture.png`` into ``out``.
+
+    Alerts of the risk monitors are in ``metrics.json``, a line each in ``trial.log``, and shaded in the picture.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    manifest = {"result_hash": result.result_hash, "data_hash": data_hash, "metrics": result.metrics}
+    manifest = {"result_hash": result.result_hash, "data_hash": data_hash, "metrics": result.metrics,
+                "alerts": [asdict(alert) for alert in result.alerts]}  # fmt: skip
     (out / "metrics.json").write_text(json.dumps(manifest, indent=2) + "\n")
     (out / "config.json").write_text(cfg.model_dump_json(indent=2) + "\n")
+    (out / "trial.log").write_text("".join(f"alert {alert}\n" for alert in result.alerts))
     tick = float(result.instrument.tick_size)
     fills = {name: np.ascontiguousarray(result.fills[name]) for name in result.fills.dtype.names or ()}
     fills["price"] = fills["tick"] * tick
@@ -32,12 +40,14 @@ def save(result: SimResult, cfg: RunConfig, out: Path, *, data_hash: str) -> Pat
     title = str(result.instrument.symbol)
     if result.metrics.get("bias"):  # an approximation says so on every picture
         title += f" ({result.metrics['mode']}: biased, see metrics.json)"
-    picture(result.samples, result.fills, tick, title, out / "picture.png")
+    picture(result.samples, result.fills, tick, title, out / "picture.png", result.alerts)
     return out
 
 
-def picture(samples: NDArray[Any], fills: NDArray[Any], tick: float, symbol: str, path: Path) -> None:
-    """Three panels over time: mid with our quotes and fills, inventory, equity."""
+def picture(
+    samples: NDArray[Any], fills: NDArray[Any], tick: float, symbol: str, path: Path, alerts: Sequence[Alert] = ()
+) -> None:
+    """Three panels over time: mid with our quotes and fills, inventory, profit with the alerts shaded."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -64,6 +74,10 @@ def picture(samples: NDArray[Any], fills: NDArray[Any], tick: float, symbol: str
         axes[1].axhline(0, color="#bbbbbb", lw=0.6)
         axes[2].plot(t, samples["pnl_usd"], color="#1f4e79", lw=0.9)
         axes[2].axhline(0, color="#bbbbbb", lw=0.6)
+        for alert in alerts:
+            axes[2].axvspan((alert.first_ns - start) * 1e-9, (alert.last_ns - start) * 1e-9, color=_OUR_ASK, alpha=0.12)
+        if alerts:
+            axes[2].set_title(f"{len(alerts)} alerts of the risk monitors (shaded)", fontsize=9)
     axes[0].set_ylabel("price")
     axes[1].set_ylabel("inventory [lots]")
     axes[2].set_ylabel("profit [quote]\nfees inside")

@@ -29,6 +29,7 @@ _SHOWN: Final = {
     "orders": ("orders", ",", ""),
     "rejects": ("rejected (post-only, limits)", ",", ""),
     "span_s": ("simulated", ",.1f", "s"),
+    "alerts": ("alerts of the risk monitors", ",", ""),
     "halted": ("halted", "", ""),
 }
 
@@ -101,9 +102,7 @@ def live(summary: dict[str, Any]) -> Table:
             ),
         ]
         if venue.get("pnl_usd") is not None:
-            shown.append(
-                ("  profit after fees", f"{venue['pnl_usd']:+,.4f} usd, fees {text(venue.get('fees_usd'))}")
-            )
+            shown.append(("  profit after fees", f"{venue['pnl_usd']:+,.4f} usd, fees {text(venue.get('fees_usd'))}"))
     speed, memory = summary["tick_to_order_us"], summary["rss_mb"]
     if speed.get("p50") is not None:
         shown.append(("tick to order", f"{speed['p50']:,.0f} µs median, {speed['p99']:,.0f} µs at 99 %"))
@@ -121,7 +120,7 @@ def live(summary: dict[str, Any]) -> Table:
 def _figures(metrics: dict[str, Any], size_unit: str) -> Iterator[tuple[str, str]]:
     for name, (label, style, unit) in _SHOWN.items():
         value = metrics.get(name)
-        if name == "halted" and value is None:
+        if name in ("halted", "alerts") and not value:
             continue
         after = size_unit if "position" in name else unit
         yield label, "-" if value is None else f"{value:{style}} {after}".rstrip()

@@ -1,6 +1,7 @@
 """One simulation job from config to disk: a tape, a desk, a ladder; what does not fit is an error with a name."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,16 @@ def test_one_tape(store, tmp_path):
     assert "a_b" in summary["path"]
     json.dumps(summary)
     assert table() is not None
+
+
+def test_alerts_are_kept_with_the_run(store, tmp_path):
+    cfg = config(store, risk={"monitors": {"drawdown_usd": 1e-4, "window": "4s"}}, sim={"queue": {"model": "touch"}})
+    summary, _ = job.run(cfg, tmp_path)
+    out = Path(summary["path"])
+    kept = json.loads((out / "metrics.json").read_text())["alerts"]
+    assert len(kept) == summary["metrics"]["alerts"] == len(summary["alerts"]) > 0
+    assert {a["monitor"] for a in kept} == {"drawdown_usd"}
+    assert (out / "trial.log").read_text().splitlines() == [f"alert {a}" for a in summary["alerts"]]
 
 
 def test_a_desk(store, tmp_path):

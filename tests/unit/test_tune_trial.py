@@ -10,12 +10,13 @@ from mm.config import RawConfig
 from mm.errors import ConfigError, RaymakerError
 from mm.report.sweep_html import render
 from tune import cluster
+from tune.outcome import _alerts
 from tune.plan import candidate, candidates
 from tune.progress import Progress
 from tune.rows import FAILED, LOST, OK, RowWriter, read_rows
 from tune.space import Space
 from tune.sweep import Options, resume, sweep
-from tune.trial import Job, report, run_one
+from tune.trial import Job, evaluate, report, run_one
 from tune.watch import Watch
 
 DATA = {"duration": "10s"}
@@ -59,6 +60,24 @@ def test_an_exception_is_a_row_with_traceback_seed_and_config(tmp_path):
     assert "Traceback" in text
     assert f"seed {row['seed']}" in text
     assert "A: 1.5" in text
+
+
+def test_alerts_of_the_risk_monitors_are_in_the_row_and_in_the_trials_log(tmp_path):
+    watched = {"risk": {"monitors": {"drawdown_usd": 0.01, "window": "4s"}}, "strategy": {"order_size": "200 usd"}}
+    watched["sim"] = {"queue": {"model": "touch"}, "maker_fee": "5 bps"}
+    work = job(tmp_path, watched | {"data": {"duration": "60s"}}, evaluate)
+    row = run_one(work, 0, "w")
+    assert row["metrics"]["alerts"] > 0
+    lines = next((tmp_path / "logs").iterdir()).read_text().splitlines()
+    assert len(lines) == row["metrics"]["alerts"]
+    assert [line.removeprefix("alert ") for line in lines][:10] == row["alerts"]
+    assert row["alerts"][0].startswith("drawdown_usd ")
+    loud = _alerts([row, row | {"index": 1, "metrics": {}}])
+    assert loud == {"total": len(lines), "trials": 1, "most": {"index": 0, "alerts": len(lines)}, "logs": "logs"}
+    assert _alerts([])["most"] is None
+    quiet = job(tmp_path / "quiet", {}, good)
+    assert run_one(quiet, 0, "w")["alerts"] == []
+    assert not (tmp_path / "quiet" / "logs").exists()
 
 
 def test_an_invalid_combination_is_a_failed_row(tmp_path):

@@ -17,6 +17,9 @@ from mm.errors import ConfigError
 
 Key = tuple[str | int, ...]
 
+BASE = "base"  # the key that names what a file stands on
+MAX_BASES = 8
+
 _AXIS_WORDS = {"grid", "uniform", "loguniform", "choice"}  # of `tune`; here only for a hint
 
 
@@ -26,7 +29,7 @@ class RawConfig:
 
     data: dict[str, Any]
     path: str = "<config>"
-    lines: dict[Key, int] = field(default_factory=dict)
+    lines: dict[Key, str] = field(default_factory=dict)  # ``file:line``: a key may come from a file below
     overrides: dict[Key, str] = field(default_factory=dict)
 
     def where(self, key: Key) -> str:
@@ -40,8 +43,8 @@ class RawConfig:
             elif part in self.overrides:
                 return f"--set {self.overrides[part]}"
             else:
-                return f"{self.path}:{self.lines[part]}"
-        return f"{self.path}:{self.lines[()]}" if () in self.lines else self.path
+                return self.lines[part]
+        return self.lines.get((), self.path)
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,8 +58,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: str, above: tuple[yaml.Node, ...] = ()) -> None:
-    lines.setdefault(key, node.start_mark.line + 1)
+def _walk(node: yaml.Node, key: Key, lines: dict[Key, str], path: str, above: tuple[yaml.Node, ...] = ()) -> None:
+    lines.setdefault(key, f"{path}:{node.start_mark.line + 1}")
     if node in above:
         raise ConfigError(f"{path}:{node.start_mark.line + 1}: {'.'.join(map(str, key))} contains itself")
     above = (*above, node)
@@ -68,7 +71,7 @@ def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: str, above: tu
             if name.value in seen:
                 raise ConfigError(f"{path}:{name.start_mark.line + 1}: key {name.value!r} is given twice")
             seen.add(name.value)
-            lines[(*key, name.value)] = name.start_mark.line + 1
+            lines[(*key, name.value)] = f"{path}:{name.start_mark.line + 1}"
             _walk(value, (*key, name.value), lines, path, above)
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
@@ -76,8 +79,63 @@ def _walk(node: yaml.Node, key: Key, lines: dict[Key, int], path: str, above: tu
 
 
 def load_raw(path: str | Path, overrides: list[str] | None = None) -> RawConfig:
-    """Read a YAML file and apply ``a.b=value`` overrides, without validation (a sweep still has axes in it)."""
-    file = Path(path)
+    """Read a YAML file and apply ``a.b=value`` overrides, without validation (a sweep still has axes in it).
+
+    ``base: other.yaml`` (or a list, each over the one before it; relative to the file) is what the file stands on: its
+    sections are merged key by key into those of the base, anything else replaces.
+    """
+    raw = _load_file(Path(path), ())
+    for item in overrides or []:
+        apply_override(raw, item)
+    return raw
+
+
+def _load_file(file: Path, above: tuple[Path, ...]) -> RawConfig:
+    raw = _read(file)
+    if BASE not in raw.data:
+        return raw
+    where = raw.where((BASE,))
+    if len(above) >= MAX_BASES:
+        raise ConfigError(f"{where}: {BASE}: more than {MAX_BASES} files stand on one another, or one on itself")
+    names = raw.data.pop(BASE)
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{where}: {BASE}: expected a file name or a list of them, got {names!r}")
+    data: dict[str, Any] = {}
+    lines: dict[Key, str] = {}
+    for name in names:
+        try:
+            below = _load_file(file.parent / name, (*above, file))
+        except ConfigError as exc:
+            raise ConfigError(f"{where}: {BASE}: {exc}") from exc
+        _lay_over(data, lines, below.data, below.lines, ())
+    _lay_over(data, lines, raw.data, raw.lines, ())
+    lines.pop((BASE,), None)
+    return RawConfig(data, str(file), lines)
+
+
+def _lay_over(
+    data: dict[str, Any], lines: dict[Key, str], over: dict[str, Any], over_lines: dict[Key, str], key: Key
+) -> None:
+    """Merge ``over`` into ``data`` and remember where each key was last written."""
+    for name, value in over.items():
+        at = (*key, name)
+        if isinstance(value, dict) and isinstance(data.get(name), dict):
+            _lay_over(data[name], lines, value, over_lines, at)
+        else:
+            data[name] = value
+            for old in [k for k in lines if k[: len(at)] == at]:
+                del lines[old]
+            lines.update({k: where for k, where in over_lines.items() if k[: len(at)] == at})
+        if at in over_lines:
+            lines[at] = over_lines[at]
+    if key == () and () in over_lines:
+        lines[()] = over_lines[()]
+
+
+def _read(file: Path) -> RawConfig:
+    """One file as it stands."""
+    path = str(file)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as exc:
@@ -88,9 +146,9 @@ def load_raw(path: str | Path, overrides: list[str] | None = None) -> RawConfig:
         raise ConfigError(f"config file {path} cannot be read: {exc}") from exc
     try:
         node = yaml.compose(text, Loader=_Loader)
-        lines: dict[Key, int] = {}
+        lines: dict[Key, str] = {}
         if node is not None:
-            _walk(node, (), lines, str(path))
+            _walk(node, (), lines, path)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
@@ -102,10 +160,7 @@ def load_raw(path: str | Path, overrides: list[str] | None = None) -> RawConfig:
         data = {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path}:1: expected a mapping of sections, got {type(data).__name__}")
-    raw = RawConfig(data, str(path), lines)
-    for item in overrides or []:
-        apply_override(raw, item)
-    return raw
+    return RawConfig(data, path, lines)
 
 
 def apply_override(raw: RawConfig, item: str) -> None:

@@ -127,7 +127,7 @@ def test_filling_leaves_the_raw_config_alone():
     ],
 )
 def test_nonsense_is_refused_with_its_line(value, message):
-    raw = {"path": "sweep.yaml", "lines": {("strategy", "model", "kappa"): 12}}
+    raw = {"path": "sweep.yaml", "lines": {("strategy", "model", "kappa"): "sweep.yaml:12"}}
     with pytest.raises(ConfigError, match=r"sweep\.yaml:12: strategy\.model\.kappa.*" + message):
         space(model(kappa=value), **raw)
 

@@ -247,12 +247,21 @@ class RiskConfig(Section):
 
 
 # --- data and simulation ---------------------------------------------------------------------------------------------
+class ListingConfig(Section):
+    """The tape's instrument as another venue lists it: that venue's lot and smallest order, on the tape's own ticks."""
+
+    venue: str
+    lot_size: Annotated[Decimal, Field(gt=0)]  # base; the tape's lot must be a whole number of it
+    min_notional_usd: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+
+
 class DataConfig(Section):
     """The tape of a simulation: a store directory, or ``synth`` (seeded, made on first use and kept in the cache)."""
 
     source: str = "synth"
     duration: Seconds = 600.0  # synth only
     seed: Seed = 1  # synth only
+    listing: ListingConfig | None = None  # default: as recorded
 
 
 class QueueConfig(Section):

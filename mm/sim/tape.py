@@ -6,18 +6,18 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.config.schema import DataConfig
+from mm.config.schema import DataConfig, ListingConfig
 from mm.core.book import Levels, apply, is_valid, new_book
 from mm.core.instrument import Instrument
 from mm.core.jit import hot_kernel, source_hash
-from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, LAST, MARK, Rec, RecArray, records
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, LAST, MARK, Rec, RecArray, records
 from mm.data.store import Store
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import DataError
@@ -172,12 +172,33 @@ def open_tape(data: DataConfig, progress: Callable[[float], None] | None = None)
     """Open the tape that a config names; a synthetic one is generated on first use.
 
     Raises:
-        DataError: no store at ``data.source``.
+        DataError: no store at ``data.source``, or one that cannot be listed as ``data.listing`` says.
     """
-    if data.source != "synth":
-        return from_store(Store.open(data.source))
-    spec = SynthSpec()
-    path = synth_path(data, spec)
-    if not path.exists():
-        write_synth(path, spec, data.seed, data.duration, progress)
-    return from_store(Store.open(path))
+    path = Path(data.source)
+    if data.source == "synth":
+        spec = SynthSpec()
+        path = synth_path(data, spec)
+        if not path.exists():
+            write_synth(path, spec, data.seed, data.duration, progress)
+    tape = from_store(Store.open(path))
+    return tape if data.listing is None else listed(tape, data.listing)
+
+
+def listed(tape: Tape, listing: ListingConfig) -> Tape:
+    """The same market in a finer lot and with another smallest order; raises ``DataError`` when the lot is coarser.
+
+    The ticks stay: a book that was recorded on a fine grid says nothing about queues on a coarse one.
+    """
+    own = tape.instrument
+    factor = own.lot_size / listing.lot_size
+    if factor != int(factor) or own.kind == "inverse":
+        raise DataError(
+            f"{tape.path}: sizes in lots of {own.lot_size} cannot be told in lots of {listing.lot_size} "
+            f"(data.listing of {listing.venue})"
+        )
+    lots = tape.lots.astype(np.int64)
+    lots[(tape.words >> 28) <= BUY] *= int(factor)  # levels and trades; funding has its rate there
+    if len(lots) == 0 or int(lots.max()) <= np.iinfo(np.int32).max:
+        lots = lots.astype(np.int32)
+    instrument = replace(own, venue=listing.venue, lot_size=listing.lot_size, min_notional=listing.min_notional_usd)
+    return replace(tape, instrument=instrument, lots=lots, features={}, clocks={})

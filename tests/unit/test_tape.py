@@ -1,12 +1,14 @@
 """Tapes: two clocks, the first mid, refusals; and where the synthetic one is kept."""
 
+from decimal import Decimal
+
 import pytest
 
-from mm.config.schema import DataConfig
-from mm.core.types import ASK, BID, BUY, EVENT, LAST, records
+from mm.config.schema import DataConfig, ListingConfig
+from mm.core.types import ASK, BID, BUY, EVENT, FUNDING, LAST, records
 from mm.data.store import StoreWriter
 from mm.errors import DataError
-from mm.sim.tape import from_store, open_tape
+from mm.sim.tape import from_store, listed, open_tape
 from tests.reference.kernel_box import instrument
 
 T0 = 1_704_067_200_000_000_000
@@ -62,3 +64,26 @@ def test_a_synthetic_tape_is_made_once(tmp_path, monkeypatch):
     assert other.path != first.path
     assert other.data_hash != first.data_hash
     assert first.path.is_relative_to(tmp_path)
+
+
+def test_the_market_in_another_venues_lots(tmp_path):
+    rows = [(0, 1, BID, 600_000, 5, 0), (0, 1, ASK, 600_010, 7, LAST), (2, 3, FUNDING, 600_005, 100_000, LAST),
+            (9, 10, BUY, 600_010, 2, LAST)]  # fmt: skip
+    path = tmp_path / "s"
+    tape = from_store(store(path, rows))
+    assert tape.instrument.lot_size == Decimal("0.001")
+    fine = listed(tape, ListingConfig(venue="elsewhere", lot_size=Decimal("0.00001"), min_notional_usd=Decimal(10)))
+    assert fine.lots.tolist() == [500, 700, 100_000, 200]  # not the funding rate
+    assert (fine.instrument.venue, fine.instrument.lot_size) == ("elsewhere", Decimal("0.00001"))
+    assert fine.instrument.min_notional == 10
+    assert tape.lots.tolist() == [5, 7, 100_000, 2]
+    opened = open_tape(DataConfig.model_validate({"source": str(path), "listing": {"venue": "x", "lot_size": "1e-5"}}))
+    assert opened.lots.tolist() == fine.lots.tolist()
+    with pytest.raises(DataError, match=r"lots of 0\.001 cannot be told in lots of 0\.0004"):
+        listed(tape, ListingConfig(venue="elsewhere", lot_size=Decimal("0.0004")))
+
+
+def test_sizes_that_outgrow_32_bits(tmp_path):
+    rows = [(0, 1, BID, 600_000, 10**9, 0), (0, 1, ASK, 600_010, 7, LAST)]
+    fine = listed(from_store(store(tmp_path / "s", rows)), ListingConfig(venue="x", lot_size=Decimal("0.0001")))
+    assert fine.lots.tolist() == [10**10, 70]

@@ -1,0 +1,1 @@
+"""ApeX Omni perpetuals."""

@@ -1,0 +1,38 @@
+"""ApeX Omni USDT perpetuals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mm.venues.spec import Listing, RateRule, VenueSpec
+
+# Per 50,000 USD of position the rate of the whole position rises by 0.1 % (incrementalMaintenanceMarginRate): as rates
+# of the part above, which is what a tier is here, 0.2 % a step. Beyond 14 steps the rate of the largest position.
+_TIERS: Final = (
+    *((50_000.0 * n, round(0.5 + 0.2 * n, 1)) for n in range(15)),
+    (750_000.0, 20.3),
+)
+
+SPEC: Final = VenueSpec(
+    name="apex",
+    kind="linear",
+    listings=(
+        Listing(
+            "BTC-USDT", "BTC", "USDT", "0.1", "0.001", "0", 100.0, _TIERS,
+            "sample reply of GET /v3/symbols in ccxt 4.5.90", "2026",
+            note="Smallest order 0.001 BTC; no minimum notional is listed.",
+        ),
+        Listing(
+            "ETH-USDT", "ETH", "USDT", "0.01", "0.01", "0", 100.0, _TIERS,
+            "not found: as BTC", "2026-11-20", verified=False,
+        ),
+    ),
+    fee_tier="standard",
+    fees_at="makerFeeRate and takerFeeRate of GET /v3/account, contractAccount",
+    post_only="timeInForce=POST_ONLY",
+    self_trade="not documented; the dearest assumption: the new order is refused",
+    sim_self_trade="reject",
+    funding_interval_h=1.0,
+    rates=(RateRule("private requests", 300, 60.0),),
+    rates_source="ApeX API documentation, per account (ccxt 4.5.90 assumes 600)",
+)  # fmt: skip

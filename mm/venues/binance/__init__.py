@@ -1,0 +1,1 @@
+"""Binance USDⓈ-M perpetuals, the venue of recorded tapes."""

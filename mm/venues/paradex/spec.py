@@ -1,0 +1,31 @@
+"""Paradex perpetuals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mm.venues.spec import Listing, RateRule, VenueSpec
+
+SPEC: Final = VenueSpec(
+    name="paradex",
+    kind="linear",
+    listings=(
+        Listing(
+            "BTC-USD-PERP", "BTC", "USD", "0.1", "0.00001", "100", 50.0, ((0.0, 1.0),),
+            "lot: changelog 2025-07-09; margins: GET /v1/markets as recorded 2026-04-22", "2026-04-22",
+            note="Minimum notional: the market page of ETH says 100, markets of 2026 show 10 to 100; larger taken.",
+        ),
+        Listing(
+            "ETH-USD-PERP", "ETH", "USD", "0.01", "0.0001", "100", 50.0, ((0.0, 1.0),),
+            "docs.paradex.trade, ETH-USD-PERP; lot: changelog 2025-07-09", "2025-07-09",
+        ),
+    ),
+    fee_tier="api",
+    fees_at="fee_config.api_fee of GET /v1/markets",
+    post_only="instruction=POST_ONLY",
+    self_trade="stp of the order: EXPIRE_TAKER unless given, EXPIRE_MAKER or EXPIRE_BOTH",
+    sim_self_trade="reject",
+    funding_interval_h=8.0,
+    rates=(RateRule("orders and cancels", 800, 1.0), RateRule("orders and cancels", 17_250, 60.0)),
+    rates_source="docs.paradex.trade, 'API best practices' and 'Trader profiles', undated, read 2026-11-20",
+)  # fmt: skip

@@ -10,66 +10,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainSerializer,
-    Tag,
-    model_validator,
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from mm.config.quantities import (
+    DistanceQ,
+    Fee,
+    LengthQ,
+    PerPriceQ,
+    Seconds,
+    Section,
+    Seed,
+    SizeQ,
+    VolatilityQ,
+    positive,
+    unit_text,
 )
-
-from mm.core.units import Distance, PerPrice, Size, Volatility, parse_fee, parse_seconds
-
-
-def _unit_text(value: Any) -> str:
-    if isinstance(value, Distance):
-        return f"{value.value!r} {value.unit}" if value.unit != "$" else f"${value.value!r}"
-    if isinstance(value, PerPrice):
-        return f"{value.value!r}/{value.unit}"
-    if isinstance(value, Size):
-        return f"{value.value} {value.unit}"
-    return f"{value.value!r} {'usd' if value.unit == '$' else value.unit}/{value.per}"
-
-
-def _parser(cls: Any) -> BeforeValidator:
-    return BeforeValidator(lambda v: v if isinstance(v, cls) else cls.parse(v))
-
-
-_TEXT = PlainSerializer(_unit_text, return_type=str)
-
-
-def _not_negative(value: Distance) -> Distance:
-    if value.value < 0:
-        raise ValueError(f"must not be negative, got {_unit_text(value)}")
-    return value
-
-
-def _positive(value: PerPrice) -> PerPrice:
-    if value.value <= 0:
-        raise ValueError(f"must be above 0, got {_unit_text(value)}")
-    return value
-
-
-DistanceQ = Annotated[Distance, _parser(Distance), _TEXT]
-LengthQ = Annotated[Distance, _parser(Distance), AfterValidator(_not_negative), _TEXT]
-PerPriceQ = Annotated[PerPrice, _parser(PerPrice), _TEXT]
-SizeQ = Annotated[Size, _parser(Size), _TEXT]
-VolatilityQ = Annotated[Volatility, _parser(Volatility), _TEXT]
-Seconds = Annotated[
-    float, BeforeValidator(parse_seconds), PlainSerializer(lambda v: f"{v!r}s", return_type=str), Field(ge=0)
-]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Fee = Annotated[Decimal, BeforeValidator(parse_fee), PlainSerializer(str, return_type=str)]
-
-
-class Section(BaseModel):
-    """A config section: unknown keys are errors, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+from mm.core.units import Distance, PerPrice, Size, Volatility
 
 
 # --- strategy --------------------------------------------------------------------------------------------------------
@@ -119,7 +75,7 @@ class ModelConfig(Section):
 
     name: ModelName = "glft_asymptotic"
     gamma: GammaQ = GammaFromQmax(q_max=5)
-    kappa: Annotated[PerPriceQ, AfterValidator(_positive)] = PerPrice(0.7, "bps")
+    kappa: Annotated[PerPriceQ, AfterValidator(positive)] = PerPrice(0.7, "bps")
     A: Annotated[float, Field(gt=0)] = 0.8  # fills/s at zero depth, one side
     sigma: SigmaQ = EwmaSigma()
     xi: PerPriceQ | None = None  # execution-risk aversion; default: gamma
@@ -436,7 +392,7 @@ class RunConfig(Section):
         size, limit = self.strategy.order_size, self.risk.max_position
         if size.unit == limit.unit and size.value > limit.value:  # other units: known only with the instrument
             raise ValueError(
-                f"strategy.order_size {_unit_text(size)} is above risk.max_position {_unit_text(limit)}: "
+                f"strategy.order_size {unit_text(size)} is above risk.max_position {unit_text(limit)}: "
                 "no order could ever be sent"
             )
         return self

@@ -33,7 +33,7 @@ from mm.core.types import (
     Rec,
 )  # fmt: skip
 from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
-from mm.sim.liquidation import book_fill, liquidation_tick, margin_call, watch
+from mm.sim.liquidation import book_fill, margin_call, watch
 from mm.sim.queue import executed_lots, lots_ahead, on_level_change
 from mm.sim.reports import report, report_money, withdraw
 from mm.sim.state import (
@@ -41,7 +41,6 @@ from mm.sim.state import (
     BUSY,
     FLIGHT_ROWS,
     FUNDED,
-    MAX_TIERS,
     MIN_NOTIONAL,
     NO_BASE,
     OFF_GRID,
@@ -49,6 +48,7 @@ from mm.sim.state import (
     SELF_TRADE,
 )
 from mm.sim.tables import Messages, Venue
+from mm.strategy.margin import MAX_TIERS, liquidation_tick
 from mm.strategy.portfolio import funding_flow
 
 NEVER_NS = np.iinfo(np.int64).max

@@ -1,10 +1,8 @@
 """Isolated margin at the simulated exchange: liquidation prices, the takeover, and the floor under a loss.
 
-The exchange keeps an account of its own per strategy (fills count when they happen, not when they are reported). The
-margin of a position is its initial margin at the average entry, or what the wallet has left, whichever is less; the
-maintenance margin is tiered, ``max_i(value * rate_i - deduction_i)``, which is convex, so that the liquidation price is
-the nearest one over the tiers (FORMULAS section 7). A liquidated position is closed by the venue within its margin: a
-gap beyond the bankruptcy price is the venue's loss.
+The exchange keeps an account of its own per strategy (fills count when they happen, not when they are reported); the
+prices are ``mm.strategy.margin``. A liquidated position is closed by the venue within its margin: a gap beyond the
+bankruptcy price is the venue's loss.
 """
 
 from __future__ import annotations
@@ -15,86 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mm.config.schema import MarginConfig
 from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 from mm.sim.reports import report_money, withdraw
-from mm.sim.state import LIQUIDATED, MAX_TIERS
+from mm.sim.state import LIQUIDATED
 from mm.sim.tables import Venue
+from mm.strategy.margin import isolated_margin, liquidation_tick, position_value, price_at_loss
 from mm.strategy.portfolio import apply_fill, apply_liquidation, average_entry, equity, fee_e8
 
-RULES: Final = {"entry_mm": 0, "mark_mm": 1, "mark_mm_fee": 2}
-ENTRY_MM: Final = RULES["entry_mm"]
-MARK_MM_FEE: Final = RULES["mark_mm_fee"]
 FAR: Final = 1 << 60
 _GRID_SLACK: Final = 1e-6  # ticks: a price this near to the grid is on it
-
-
-def tier_table(margin: MarginConfig, unit_usd: float = 1.0) -> NDArray[np.float64]:
-    """(MAX_TIERS, 2) rate and deduction; the deductions make the maintenance margin continuous.
-
-    ``unit_usd``: quote currency per unit of margin (inverse contracts: the reference price, so that it is coin).
-    """
-    out = np.zeros((MAX_TIERS, 2))
-    rate = deduction = 0.0
-    for k, tier in enumerate(margin.tiers):
-        deduction += tier.above_usd / unit_usd * (tier.rate_pct * 0.01 - rate)
-        rate = tier.rate_pct * 0.01
-        out[k] = rate, deduction
-    return out
-
-
-@hot_kernel
-def _value(p: Rec, lots: int, tick: float) -> float:
-    """Position value in quote (linear) or coin (inverse)."""
-    if p.inverse:
-        return float(lots * p.unit_value / (tick * p.tick_size))
-    return float(lots * p.unit_value * tick)
-
-
-@hot_kernel
-def isolated_margin(a: Rec, p: Rec, z: Rec) -> float:
-    """Margin behind the position of account ``a``, quote (linear) or coin (inverse): no less than nothing."""
-    profit = equity(a, p, z.entry)
-    if p.inverse:
-        profit /= z.entry * p.tick_size
-    return float(max(min(_value(p, abs(a.pos_lots), z.entry) / z.leverage, z.wallet + profit), 0.0))
-
-
-@hot_kernel
-def price_at_loss(p: Rec, side: int, lots: int, entry: float, loss: float) -> float:
-    """Price [ticks] at which the position has lost that much; nan where no price does."""
-    if p.inverse:
-        coins = _value(p, lots, entry) + side * loss
-        return lots * p.unit_value / coins / p.tick_size if coins > 0.0 else math.nan
-    return float(entry - side * loss / (lots * p.unit_value))
-
-
-@hot_kernel
-def liquidation_tick(a: Rec, p: Rec, z: Rec, tiers: NDArray[np.float64], first: int) -> float:
-    """Mark price [ticks] at which the position of account ``a`` is taken over, nan: none; tiers from row ``first``."""
-    if z.tiers == 0 or a.pos_lots == 0:
-        return math.nan
-    side = 1 if a.pos_lots > 0 else -1
-    lots = abs(a.pos_lots)
-    margin = isolated_margin(a, p, z)
-    value = _value(p, lots, z.entry)
-    worst = math.nan
-    for t in range(first, first + z.tiers):
-        rate, deduction = tiers[t, 0], tiers[t, 1]
-        if z.maintenance == ENTRY_MM:
-            at = price_at_loss(p, side, lots, z.entry, margin - (value * rate - deduction))
-        else:
-            if z.maintenance == MARK_MM_FEE:
-                rate += p.taker_fee_e8 * 1e-8
-            if p.inverse:
-                coins = value + side * (margin + deduction)
-                at = lots * p.unit_value * (1.0 + side * rate) / coins / p.tick_size if coins > 0.0 else math.nan
-            else:
-                at = (side * value - margin - deduction) / (lots * p.unit_value * (side - rate))
-        if at > 0.0 and not (side * at <= side * worst):
-            worst = at
-    return worst
 
 
 @hot_kernel
@@ -154,7 +82,7 @@ def _take_over(v: Venue, k: int, mark: float, ts_ns: int) -> None:
     tick = max(int(max(tick, last_tick)), 1) if side > 0 else int(min(tick, last_tick))
     if p.inverse:
         lost = side * lots * p.unit_value * (1.0 / tick - 1.0 / z.entry) / p.tick_size
-        fee_coin = min(_value(p, lots, float(tick)) * p.taker_fee_e8 * 1e-8, max(margin - lost, 0.0))
+        fee_coin = min(position_value(p, lots, float(tick)) * p.taker_fee_e8 * 1e-8, max(margin - lost, 0.0))
         fee_units = 0
         z.liquidation_loss_usd = (lost + fee_coin) * tick * p.tick_size
     else:

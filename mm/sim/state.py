@@ -80,7 +80,7 @@ SET = np.dtype(
         ("cancel_resting", "i8"),  # 1: self-trade prevention cancels the older order, 0: it rejects the newer
         ("min_units", "i8"),  # min notional in tick x lot (inverse: lots), rounded up
         ("tiers", "i8"),  # of maintenance margin, 0: never liquidated
-        ("maintenance", "i8"),  # mm.sim.liquidation.RULES
+        ("maintenance", "i8"),  # mm.strategy.margin.RULES
         ("close_at_mark", "i8"),
         ("leverage", "f8"),
         ("wallet", "f8"),  # at the start, quote (inverse: coin)
@@ -129,5 +129,4 @@ MARK = np.dtype([("ts_ns", "i8"), ("mid", "f8")])
 
 FLIGHT_ROWS: Final = 64  # rings, per strategy
 REPORT_ROWS: Final = 4096  # a big order is filled in many pieces between two decisions
-MAX_TIERS: Final = 16  # of maintenance margin, per strategy
 GROUP: Final = 64  # strategies in one pass: one bit each

@@ -13,14 +13,13 @@ from mm.core.instrument import Instrument
 from mm.core.types import Rec, RecArray, records
 from mm.sim.exchange import NEVER_NS
 from mm.sim.latency import CONNECTION, ORDERS, RESPONSES, Series, connect
-from mm.sim.liquidation import FAR, RULES, tier_table
+from mm.sim.liquidation import FAR
 from mm.sim.queue import MODELS as QUEUE_MODELS
 from mm.sim.state import (
     EXCHANGE,
     FILL_ROW,
     FLIGHT_ROWS,
     IN_FLIGHT,
-    MAX_TIERS,
     REFUSALS,
     REPORT,
     REPORT_ROWS,
@@ -29,6 +28,7 @@ from mm.sim.state import (
 )  # fmt: skip
 from mm.sim.tables import Venue
 from mm.sim.tape import Tape
+from mm.strategy.margin import MAX_TIERS, RULES, tier_table
 
 FILL_ROWS = 1 << 14  # of one pass before they are moved out
 

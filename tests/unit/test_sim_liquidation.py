@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mm.config.schema import MarginConfig
 from mm.core import perps
 from mm.core.types import records
-from mm.sim.liquidation import RULES, isolated_margin, liquidation_tick, price_at_loss, tier_table
 from mm.sim.state import SET
+from mm.strategy.margin import RULES, isolated_margin, liquidation_tick, price_at_loss, tier_table
 from mm.strategy.state import PARAMS, STATE
 
 TICK, UNIT = 0.1, 1e-4  # a lot of 0.001 base at a tick of 0.1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm.config.schema import _unit_text
+from mm.config.quantities import unit_text
 from mm.core.units import Distance, PerPrice, Size, Volatility, parse_fee, parse_seconds
 from tests.reference.kernel_box import instrument
 
@@ -42,7 +42,7 @@ def test_any_input_is_read_or_refused(parse, value):
         assert parse(str(got)) == got
     else:
         assert math.isfinite(got.value)
-        assert parse(_unit_text(got)) == got
+        assert parse(unit_text(got)) == got
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_distances_in_ticks(text, ticks):
 )  # fmt: skip
 def test_volatilities(text, ticks):
     assert Volatility.parse(text).ticks_per_sqrt_s(BTC, 60_000.0) == pytest.approx(ticks, rel=1e-12)
-    again = Volatility.parse(_unit_text(Volatility.parse(text)))
+    again = Volatility.parse(unit_text(Volatility.parse(text)))
     assert again.ticks_per_sqrt_s(BTC, 60_000.0) == pytest.approx(ticks, rel=1e-12)
 
 

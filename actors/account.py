@@ -14,6 +14,7 @@ import numpy as np
 
 from actors import transport
 from actors.base import DeskSpec
+from actors.recorder import decision_row
 from actors.transport import HELLO, RESYNC, Message, Outbox
 from actors.wire import unpack_execs
 from mm.core.types import EVENT, REJECT, SNAPSHOT
@@ -34,7 +35,7 @@ class Account:
         self.halted = 0
         self.feed_void = False
         self.last_event_ns = 0
-        self.frames = self.events = self.execs = self.batches = self.conflated = self.holes = 0
+        self.frames = self.batches = self.conflated = self.holes = 0
         self._stale_after_ns = round(spec.cfg.live.stale_after * 1e9)
         self.news = False  # the last batch said more than that orders were refused
         self._seeded = [False] * self.n
@@ -52,6 +53,18 @@ class Account:
     def stale(self, now_ns: int) -> bool:
         """Market data cannot be trusted now."""
         return self.feed_void or not all(self._seeded) or now_ns - self.last_event_ns > self._stale_after_ns
+
+    def decision_rows(self, now_ns: int, messages: int, commands: int) -> list[bytes]:
+        """What a decision came to, a DECISION record an instrument (``actors.recorder``)."""
+        stale = self.stale(now_ns)
+        rows = []
+        for i in range(self.n):
+            r = self.q.records_of(i)
+            if r is None:
+                continue
+            target, mid, pos = r.target.tolist()[0], float(r.features["mid"][0]), int(r.state["pos_lots"][0])
+            rows.append(decision_row(now_ns, messages, i, stale, commands, pos, mid, target))
+        return rows
 
     def ask_for_what_is_missing(self, now_ns: int) -> None:
         """A snapshot, a sync: at most once a second each."""
@@ -110,7 +123,6 @@ class Account:
         self._count_feed(m)
         events = np.frombuffer(m.payload, EVENT)
         self.frames += 1
-        self.events += len(events)
         self.last_event_ns = m.t_wall_ns
         if not all(self._seeded):
             for i in np.unique(events["instrument"][events["flags"] & SNAPSHOT != 0]):
@@ -123,7 +135,6 @@ class Account:
         self._count_executor(m)
         if self.synced:  # else: the sync that we have asked for contains it
             execs, fees = unpack_execs(m.payload)
-            self.execs += len(execs)
             self.news |= bool(np.any(execs["kind"] != REJECT))
             self.q.on_execs(execs, fees)
 

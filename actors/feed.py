@@ -64,6 +64,7 @@ class FeedActor(LoopActor):
         begun = time.monotonic()
         while not self._over():
             self._codec.reset()
+            self._raw.connection(time.time_ns())
             known = self.frames
             connection = asyncio.create_task(self._client.run(self._on_frame))
             self._connection = connection
@@ -124,7 +125,8 @@ class FeedActor(LoopActor):
         if len(decoded.events):
             self.events += len(decoded.events)
             payload = decoded.events.tobytes()
-            self._quoter.send(EVENTS, payload, t_mono_ns=read_mono_ns, t_wall_ns=ts_recv_ns)
+            number = self._raw.number & 0xFFFF  # with the time of receipt: which frame of the record it is
+            self._quoter.send(EVENTS, payload, b=number, t_mono_ns=read_mono_ns, t_wall_ns=ts_recv_ns)
             if not self._for_risk:
                 asyncio.get_running_loop().call_later(_RISK_EVERY_S, self._tell_risk)
             self._for_risk.append(payload)

@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from actors.base import LoopActor
-from actors.recorder import DECISION, AppendFile
+from actors.recorder import QuoterRecorder
 from actors.transport import COMMANDS, QUOTER, Curve, Inbox, Outbox
 from mm.core.types import PLACE
 
@@ -30,10 +31,12 @@ class QuoterActor(LoopActor):
     async def main(self) -> None:
         from actors.account import Account
         from actors.warm import warm_kernels
+        from mm.core.jit import source_hash
 
         warm_kernels()
         spec = self.spec
-        self._decisions = AppendFile(spec.path("decisions", f"{spec.venue_config.name}.bin"))
+        head = {"code": source_hash(without="report"), "instruments": spec.instruments}
+        self._record = QuoterRecorder(spec.path(), spec.venue_config.name, head)
         context: zmq.Context[Any] = zmq.Context()
         curve = Curve(**spec.curve) if spec.curve else None
         self._inbox = Inbox(context, spec.inboxes["quoter"], curve)
@@ -44,7 +47,7 @@ class QuoterActor(LoopActor):
         try:
             await self._loop()
         finally:
-            self._decisions.close()
+            self._record.close()
             self._inbox.close()
             self._executor.close()
             feed.close()
@@ -63,35 +66,36 @@ class QuoterActor(LoopActor):
             batch = self._inbox.drain()
             read_mono_ns = account.take(batch)
             now_ns = time.time_ns()
-            if account.news or now_ns >= next_timer_ns:  # a refusal alone is no reason to try again at once
-                self._decide(now_ns, read_mono_ns)
+            due = account.news or now_ns >= next_timer_ns  # a refusal alone is no reason to try again at once
+            commands = self._decide(now_ns, read_mono_ns) if due else None
+            if due:
                 next_timer_ns = now_ns + timer_ns
+            self._record.take(batch)
+            if commands is not None:
+                self._note(now_ns, commands)
             self._measure(now_ns)
             account.ask_for_what_is_missing(now_ns)
             self.phase = "running" if account.synced and account.books_ready() else "waiting"
             if now_ns >= next_flush_ns:
-                self._decisions.flush()
+                self._record.flush()
                 next_flush_ns = now_ns + 1_000_000_000
 
-    def _decide(self, now_ns: int, read_mono_ns: int) -> None:
+    def _decide(self, now_ns: int, read_mono_ns: int) -> NDArray[Any] | None:
+        """Decide and send; None without a right to trade."""
         account = self._account
         if not account.synced:
-            self._executor.send(COMMANDS, b=account.epoch)  # alive, but without a right to trade
-            return
-        stale = account.stale(now_ns)
-        commands = account.q.decide(now_ns, stale)
+            self._executor.send(COMMANDS, b=account.epoch)  # alive
+            return None
+        commands = account.q.decide(now_ns, account.stale(now_ns))
         self._executor.send(COMMANDS, commands.tobytes(), b=account.epoch, t_mono_ns=read_mono_ns, t_wall_ns=now_ns)
+        return commands
+
+    def _note(self, now_ns: int, commands: NDArray[Any]) -> None:
+        """Record a decision, once its commands are on their way."""
+        account = self._account
         self.decisions += 1
         self.orders += int(np.count_nonzero(commands["op"] == PLACE))
-        rows = np.zeros(account.n, DECISION)
-        for i in range(account.n):
-            r: Any = account.q.records_of(i)
-            t = r.target[0]
-            rows[i] = (
-                now_ns, i, account.frames, account.events, account.execs, stale, t.bid_tick, t.ask_tick, t.bid_lots,
-                t.ask_lots, t.reason, len(commands), r.features[0].mid, r.state[0].pos_lots,
-            )  # fmt: skip
-        self._decisions.add(rows.tobytes())
+        self._record.decide(account.decision_rows(now_ns, self._record.messages, len(commands)), commands.tobytes())
 
     def _measure(self, now_ns: int) -> None:
         """Both sides resting over time, from the first valid book on (mean over the instruments)."""

@@ -26,7 +26,7 @@ HEADER: Final = struct.Struct("<BBHIqq")
 HIGH_WATER: Final = 100_000  # messages that wait for a receiver that is away; beyond it they are dropped and counted
 
 # kinds of messages
-EVENTS: Final = 1  # feed -> quoter, risk: EVENT array; t_mono_ns: last byte of the frame read
+EVENTS: Final = 1  # feed -> quoter, risk: EVENT array; t_mono_ns: last byte of the frame read; b: its number in the raw
 FEED_STATE: Final = 2  # feed -> quoter, risk: a = 1 the books cannot be trusted until the next snapshot
 RESYNC: Final = 3  # -> feed: send fresh snapshots
 COMMANDS: Final = 4  # quoter -> executor: COMMAND array (empty: a heartbeat); b = epoch

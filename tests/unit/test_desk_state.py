@@ -11,7 +11,7 @@ import pytest
 from actors import exchanges, home, ray_head
 from actors.home import Latch, clear_latch, latches, read_latch, write_latch
 from actors.logs import DailyFile
-from actors.recorder import AppendFile, RawRecorder, read_decisions, read_raw
+from actors.recorder import DECISION, AppendFile, RawRecorder, read_decisions, read_raw, segments
 from actors.run_dir import new_run_id
 from mm.config.schema import VenueConfig
 from mm.errors import ConfigError, RiskHalt
@@ -120,24 +120,27 @@ def test_the_embedded_exchange_lists_the_configured_instruments():
 def test_raw_frames_come_back_without_a_torn_one(tmp_path):
     path = tmp_path / "raw" / "v.bin"
     recorder = RawRecorder(path)
-    recorder.frame(b"one", 1)
-    recorder.frame(b"", 2)
+    recorder.connection(1)
+    recorder.frame(b"one", 2)
     assert path.read_bytes() == b""  # collected
     recorder.flush()
-    recorder.frame(b"three", 3)
+    recorder.frame(b"two", 3)
+    recorder.connection(4)
+    recorder.frame(b"three", 5)
     recorder.close()
-    assert list(read_raw(path)) == [(1, b"one"), (2, b""), (3, b"three")]
+    assert list(read_raw(path)) == [(1, 0, b""), (2, 1, b"one"), (3, 2, b"two"), (4, 0, b""), (5, 1, b"three")]
     path.write_bytes(path.read_bytes()[:-1])
-    assert list(read_raw(path)) == [(1, b"one"), (2, b"")]
+    assert list(read_raw(path))[-1] == (4, 0, b"")
 
 
-def test_decisions_come_back_without_a_torn_one(tmp_path):
-    from actors.recorder import DECISION
-
-    file = AppendFile(tmp_path / "d.bin")
-    file.add(b"\0" * (2 * DECISION.itemsize + 5))
-    file.close()
-    assert len(read_decisions(tmp_path / "d.bin")) == 2
+def test_every_life_has_a_file_of_its_own(tmp_path):
+    path = tmp_path / "d.bin"
+    for n in range(3):
+        file = AppendFile(path)
+        file.add(b"\0" * ((n + 1) * DECISION.itemsize + 5))  # each torn at its end
+        file.close()
+    assert [p.name for p in segments(path)] == ["d.bin", "d.1.bin", "d.2.bin"]
+    assert len(read_decisions(path)) == 6
     assert len(read_decisions(tmp_path / "none.bin")) == 0
 
 

@@ -221,6 +221,25 @@ def rearm(
     _say(run_rearm(run, force=force), as_json)
 
 
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="Folder of a live run, or its id below runs/.")],
+    sets: Sets = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """A live run again: its frames, reports and decision moments through the kernel, every quote compared.
+
+    Example: python cli.py replay runs/20260101T000000Z-live-ab12 --set strategy.model.kappa=2.53/bps
+    """
+    from actors.replay_job import replay_run
+    from mm.report import tables
+
+    with _progress("replay") as bar:
+        found = replay_run(run, sets, bar)
+    _say(found, as_json, lambda: tables.replay(found))
+    if not found["identical"] and not sets:
+        raise typer.Exit(1)
+
+
 # --- simulate --------------------------------------------------------------------------------------------------------
 @app.command()
 def backtest(

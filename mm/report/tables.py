@@ -117,6 +117,21 @@ def live(summary: dict[str, Any]) -> Table:
     return _table(shown)
 
 
+def replay(found: dict[str, Any]) -> Table:
+    """A replayed run: what ``replay --json`` has, a venue a block."""
+    shown = [("run", str(found["run"]))]
+    for name, venue in found["venues"].items():
+        quotes = venue["quotes"]
+        shown += [
+            (name, f"{quotes['identical']:,} of {quotes['decisions']:,} decisions identical, bit by bit"),
+            ("  commands compared", f"{quotes['commands']:,}"),
+        ]
+        if quotes["unreached"]:
+            shown.append(("  beyond the record", f"{quotes['unreached']:,} decisions"))
+        shown += [("  note", note) for note in quotes["notes"]]
+    return _table(shown)
+
+
 def _figures(metrics: dict[str, Any], size_unit: str) -> Iterator[tuple[str, str]]:
     for name, (label, style, unit) in _SHOWN.items():
         value = metrics.get(name)

@@ -9,10 +9,9 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from actors.recorder import read_decisions, read_raw
-from mm.core.instrument import Instrument
+from actors.recorder import read_raw
+from actors.replay import recorded_config, replay_venue
 from mm.strategy.journal import read_journal
-from mm.venues.registry import get_venue
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(180)]
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "live.yaml")
@@ -69,16 +68,14 @@ def test_the_journal_tells_the_same_as_the_exchange(run):
 
 def test_the_run_can_be_replayed_from_its_folder(run):
     path = Path(run["path"])
-    begin = next(iter(read_journal(path / "journal" / "sandbox.jsonl")))
-    codec = get_venue("native").make_codec([Instrument.from_dict(i) for i in begin["instruments"]], "")
-    frames = list(read_raw(path / "raw" / "sandbox.bin"))
-    decoded = [codec.decode_public(raw, ts) for ts, raw in frames]
-    assert len(frames) == run["venues"]["sandbox"]["frames"] > 100
-    assert not [d.error for d in decoded if d.error]
-    decisions = read_decisions(path / "decisions" / "sandbox.bin")
-    assert len(decisions) == run["venues"]["sandbox"]["decisions"]
-    assert decisions["events"][-1] <= sum(len(d.events) for d in decoded)
-    assert (decisions["events"][1:] >= decisions["events"][:-1]).all()
+    venue = run["venues"]["sandbox"]
+    assert sum(f.number > 0 for f in read_raw(path / "raw" / "sandbox.bin")) == venue["frames"] > 100
+    out = replay_venue(path, "sandbox", recorded_config(path))
+    assert out.identical == out.decisions == venue["decisions"]
+    assert out.commands > venue["orders_sent"] > 10
+    assert (out.unreached, out.notes) == (0, [])
+    other = replay_venue(path, "sandbox", recorded_config(path, ["strategy.model.kappa=5.05/bps"]))
+    assert other.identical < other.decisions  # one percent
 
 
 def test_the_folder_is_complete(run):

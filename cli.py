@@ -392,6 +392,23 @@ def data_synth(
     _say(report, as_json, lambda: render(report))
 
 
+# --- venues ----------------------------------------------------------------------------------------------------------
+@app.command()
+def venues(
+    write: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
+) -> None:
+    """What is known of each venue without asking it: dated fee tables, lots, margins, limits, as Markdown."""
+    from mm.report.venue_tables import markdown
+
+    if write is None:
+        print(markdown())
+        return
+    try:
+        write.write_text(markdown(), encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"--write {write}: {exc}") from exc
+
+
 def main() -> None:
     """Entry point: errors a user can cause become one message and the exit code of their kind."""
     completion = any(arg.startswith(("--show-completion", "--install-completion")) for arg in sys.argv[1:])

@@ -56,6 +56,7 @@ class VenueSpec:
     funding_interval_h: float | None  # None: no funding
     rates: tuple[RateRule, ...]
     rates_source: str
+    funding_note: str = ""
 
     def listing(self, base: str) -> Listing:
         """The listing of a base currency; raises ``ConfigError`` naming what there is."""

@@ -8,6 +8,7 @@ from mm.config import load_config
 from mm.config.schema import MarginConfig
 from mm.core.fees import SCHEDULES, tier_fees
 from mm.errors import ConfigError
+from mm.report.venue_tables import markdown
 from mm.venues.specs import SPECS, venue_spec
 
 
@@ -68,3 +69,8 @@ def test_the_config_of_a_venue_says_what_its_spec_says(name, request):
     assert limit is not None
     assert limit.orders / limit.window <= min(r.count / r.window_s for r in spec.rates[:1])
     assert cfg.risk.leverage == 1.0
+
+
+def test_the_page_of_fees_is_current(request):
+    page = request.config.rootpath / "docs" / "fees.md"
+    assert page.read_text(encoding="utf-8") == markdown(), "run: python cli.py venues --write docs/fees.md"

@@ -124,10 +124,20 @@ def cache_dir() -> Path:
     return path
 
 
-def raw_tape() -> Path | None:
-    """The recorded tape in the collector's format (``MM_DATA_DIR``), None when it is not on this machine."""
-    path = Path(os.environ.get("MM_DATA_DIR") or ROOT.parent / "shared" / "data") / TAPE
+def raw_tape(name: str = TAPE) -> Path | None:
+    """A recorded tape in the collector's format (``MM_DATA_DIR``), None when it is not on this machine."""
+    path = Path(os.environ.get("MM_DATA_DIR") or ROOT.parent / "shared" / "data") / name
     return path if path.exists() else None
+
+
+def imported(raw: Path, market: str = "usdm") -> Path:
+    """The store of a recorded tape, imported once."""
+    path = cache_dir() / f"{raw.stem}-{raw.stat().st_size}"
+    if not path.exists():
+        from mm.data.importers.binance import Options, import_binance
+
+        import_binance([raw], path, Options(market=market))
+    return path
 
 
 def arguments(description: str | None, add: Callable[[argparse.ArgumentParser], None] | None = None) -> Any:
@@ -149,9 +159,4 @@ def open_data(store: Path | None) -> tuple[Tape, str]:
         return open_tape(
             DataConfig(source="synth", duration="345s", seed=1)
         ), "synthetic, 345 s (no recorded data here)"
-    path = cache_dir() / f"{raw.stem}-{raw.stat().st_size}"
-    if not path.exists():
-        from mm.data.importers.binance import Options, import_binance
-
-        import_binance([raw], path, Options(market="usdm"))
-    return open_tape(DataConfig(source=str(path))), f"recorded {raw.name}"
+    return open_tape(DataConfig(source=str(imported(raw)))), f"recorded {raw.name}"

@@ -6,7 +6,8 @@
 
 ``verify`` writes what each parameter set did to ``results.npz``; ``time`` prints one JSON line of timings. The maker
 is the decision kernel's rule for ``glft_asymptotic`` written against hftbacktest's API: reference mid, closed form,
-inventory limit, skew and spread bounds, post-only rounding, one order a side, replaced when its target moved.
+inventory limit, skew and spread bounds, post-only rounding, one order a side, replaced when its target moved. Spot is
+the peer's linear asset with a maker that sells only what it holds.
 """
 
 import contextlib
@@ -72,7 +73,8 @@ def targets(s, mid, half, skew, q, pos, best_bid, best_ask):
     bid = min(math.floor(raw_bid), best_ask - 1)
     ask = max(math.ceil(raw_ask), best_bid + 1)
     bid_lots = wanted_lots(s, s.max_inventory_lots - pos)
-    ask_lots = wanted_lots(s, s.max_inventory_lots + pos)
+    room = s.max_inventory_lots + pos
+    ask_lots = wanted_lots(s, min(room, pos) if s.spot else room)
     if bid >= ask:
         if q >= 0:
             bid_lots = 0
@@ -90,6 +92,15 @@ def serves(s, order, tick, lots, now, lot):
     if moved == 0:
         return True
     return moved < s.threshold and now - order.local_timestamp < s.max_age_ns
+
+
+@njit
+def profit(s, v, price):
+    """What a run has earned, in quote currency."""
+    if s.inverse:
+        coins = -v.balance - s.contract_value * v.position / price - v.fee if price > 0.0 else 0.0
+        return coins * price
+    return v.balance + v.position * price - v.fee
 
 
 @njit
@@ -112,6 +123,7 @@ def make_market(hbt, s, decide_ns, sigmas, record, fills, position, equity):
         pos = round(hbt.position(0) / lot)
         bid_id = ask_id = 0
         held_bid = held_ask = False
+        selling = 0
         orders = hbt.orders(0).values()
         bid_tick = bid_lots = ask_tick = ask_lots = 0
         if valid:
@@ -133,6 +145,8 @@ def make_market(hbt, s, decide_ns, sigmas, record, fills, position, equity):
                     row.lots = round(order.exec_qty / lot)
                 n_fills += 1
             elif order.status == NEW and order.req == NONE:
+                if order.side < 0:
+                    selling += round(order.leaves_qty / lot)
                 if order.side > 0:
                     if serves(s, order, bid_tick, bid_lots, now, lot) and not (
                         ask_lots > 0 and order.price_tick >= ask_tick
@@ -154,15 +168,15 @@ def make_market(hbt, s, decide_ns, sigmas, record, fills, position, equity):
         if bid_lots > 0 and not held_bid:
             hbt.submit_buy_order(0, next_id, bid_tick * tick, bid_lots * lot, GTX, LIMIT, False)
             next_id += 1
-        if ask_lots > 0 and not held_ask:
+        if ask_lots > 0 and not held_ask and not (s.spot and selling + ask_lots > pos):
             hbt.submit_sell_order(0, next_id, ask_tick * tick, ask_lots * lot, GTX, LIMIT, False)
             next_id += 1
         if record:
             v = hbt.state_values(0)
             position[d] = pos
-            equity[d] = v.balance + v.position * mid * tick - v.fee
+            equity[d] = profit(s, v, mid * tick)
     v = hbt.state_values(0)
-    return n_fills, pos, v.balance + v.position * mid * tick - v.fee
+    return n_fills, pos, profit(s, v, mid * tick)
 
 
 QUEUES = ("risk_adverse_queue_model", "power_prob_queue_model", "power_prob_queue_model2", "power_prob_queue_model3")
@@ -170,11 +184,10 @@ QUEUES = ("risk_adverse_queue_model", "power_prob_queue_model", "power_prob_queu
 
 def new_run(job, s, depth="roi"):
     """A backtest of one set, ready to run."""
+    asset = BacktestAsset().data(job["events"])
+    asset = asset.inverse_asset(float(s["contract_value"])) if s["inverse"] else asset.linear_asset(1.0)
     asset = (
-        BacktestAsset()
-        .data(job["events"])
-        .linear_asset(1.0)
-        .constant_order_latency(int(s["entry_ns"]), int(s["response_ns"]))
+        asset.constant_order_latency(int(s["entry_ns"]), int(s["response_ns"]))
         .no_partial_fill_exchange()
         .trading_value_fee_model(float(s["maker_fee"]), 0.0)
         .tick_size(float(job["tick_size"]))

@@ -47,10 +47,13 @@ FLAGS = {
 }  # fmt: skip
 
 
-def parameter_sets(n: int, seed: int = 7) -> list[RunConfig]:
-    """Configs that differ in everything that the maker and the two exchanges share. The first one is the plain one."""
+def parameter_sets(n: int, seed: int = 7, unit: int = 1) -> list[RunConfig]:
+    """Configs that differ in everything that the maker and the two exchanges share. The first one is the plain one.
+
+    Order sizes are multiples of ``unit`` lots.
+    """
     rng = np.random.default_rng(seed)
-    sets = [_config()]
+    sets = [_config(size=f"{5 * unit} lots")]
     while len(sets) < n:
         low = float(rng.choice([0.0, 0.1, 0.3, 1.0]))
         sets.append(
@@ -59,7 +62,7 @@ def parameter_sets(n: int, seed: int = 7) -> list[RunConfig]:
                 kappa=f"{rng.uniform(0.5, 8):.4f}/bp",
                 A=float(rng.uniform(0.2, 4)),
                 sigma=f"{rng.uniform(0.2, 2):.4f} bps/s" if rng.random() < 0.5 else {"halflife": "20s"},
-                size=f"{rng.choice([2, 3, 5, 10, 50])} lots",
+                size=f"{rng.choice([2, 3, 5, 10, 50]) * unit} lots",
                 limit=int(rng.integers(1, 12)),
                 spread={"min": f"{low} bps", "max": f"{low + rng.uniform(0.1, 5):.4f} bps",
                         "max_skew": f"{rng.uniform(0.2, 20):.4f} bps"},
@@ -146,7 +149,8 @@ def write_job(folder: Path, configs: list[RunConfig], tape: Tape) -> NDArray[np.
                 "max_age_ns": int(p.max_age_ns), "refresh_ns": int(p.refresh_ns),
                 "maker_fee": int(p.maker_fee_e8) * 1e-8, "queue_model": QUEUE_MODELS[cfg.sim.queue.model],
                 "queue_n": cfg.sim.queue.n, "entry_ns": round(cfg.sim.order_latency * 1e9),
-                "response_ns": round(cfg.sim.response_latency * 1e9),
+                "response_ns": round(cfg.sim.response_latency * 1e9), "spot": int(p.spot), "inverse": int(p.inverse),
+                "contract_value": float(tape.instrument.contract_value),
             }
         )  # fmt: skip
     dtype = np.dtype([(name, "i8" if isinstance(value, int) else "f8") for name, value in rows[0].items()])
@@ -309,6 +313,10 @@ def main() -> None:
         configs = compare(report, tape, folder)
         race(report, tape, configs, folder)
         by_stamp(report, tape, folder, configs)
+        if args.data is None:
+            from benchmarks.peer_kinds import other_kinds  # it imports this module
+
+            other_kinds(report, folder)
     report.print(as_json=args.json)
 
 

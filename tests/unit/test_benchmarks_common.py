@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import common, sim, vs_hftbacktest
+from benchmarks import common, peer_kinds, sim, vs_hftbacktest
 from mm.config.schema import DataConfig
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, SELL
 from mm.data.store import Store
@@ -73,6 +73,20 @@ def test_the_peer_gets_every_row_of_the_store(tape):
         assert set(rows["ev"][store.kind[kept] == kind].tolist()) == {both | flag}
     trades = store.kind[kept] == BUY
     assert np.allclose(rows["px"][trades] / 0.1, store.tick[kept][trades])
+
+
+@pytest.mark.parametrize(("kind", "value"), [("spot", 1.0), ("inverse", 100.0)])
+def test_the_peer_is_told_what_kind_of_contract_it_trades(monkeypatch, tmp_path, kind, value):
+    monkeypatch.setattr(peer_kinds, "SECONDS", 3.0)
+    monkeypatch.setattr(peer_kinds, "raw_tape", lambda name: None)
+    (other,) = peer_kinds.tapes(kind, tmp_path).values()
+    assert other.instrument.kind == kind
+    vs_hftbacktest.write_job(tmp_path, vs_hftbacktest.parameter_sets(2, unit=50), other)
+    sets = np.load(tmp_path / "sets.npy")
+    assert sets["spot"].tolist() == [kind == "spot"] * 2
+    assert sets["inverse"].tolist() == [kind == "inverse"] * 2
+    assert sets["contract_value"].tolist() == [value] * 2
+    assert sets["order_lots"][0] == 250
 
 
 def test_a_difference_is_found(tape):

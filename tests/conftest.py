@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, settings
 
+from tests.reference.plain import PLAIN
+
 ROOT = Path(__file__).resolve().parents[1]
 DATA_DIR = Path(os.environ.get("MM_DATA_DIR") or ROOT / ".." / "shared" / "data").resolve()
-PLAIN_PYTHON = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 # Shrinking takes minutes and swallows pytest's timeout: in CI a failure is reported as found.
 PHASES = [phase for phase in Phase if phase is not Phase.shrink or not os.environ.get("CI")]
@@ -20,7 +21,7 @@ PHASES = [phase for phase in Phase if phase is not Phase.shrink or not os.enviro
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True, phases=PHASES)
 settings.register_profile("plain", parent=settings.get_profile("default"), max_examples=10)  # kernels 100 times slower
 settings.register_profile("search", deadline=None, max_examples=2000)  # --hypothesis-profile=search: look for new ones
-settings.load_profile("plain" if PLAIN_PYTHON else "default")
+settings.load_profile("plain" if PLAIN else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,6 +48,8 @@ SPEC = {
     "background": {"BTC-USDT": {"kind": "synth", "seed": 7, "speed": 10}},
 }
 LIMIT_S = 20.0
+
+pytestmark = pytest.mark.slow  # it has a clock: too slow for it as plain Python
 fresh_account = itertools.count()
 
 

@@ -112,6 +112,7 @@ def test_starts_with_a_snapshot_and_seeds_differ() -> None:
     assert not np.array_equal(events, SynthFlow(SynthSpec(), 2).next_chunk(S))
 
 
+@pytest.mark.slow
 def test_store_hash_is_that_of_the_seed(tmp_path: Path) -> None:
     seen: list[float] = []
     first = write_synth(tmp_path / "a", SynthSpec(), 3, 130.0, seen.append)

@@ -16,6 +16,7 @@ from mm.data.synth import SynthFlow, SynthSpec
 from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
 from tests.reference import naive_sim
+from tests.reference.plain import unless_plain
 
 
 @functools.cache
@@ -82,7 +83,7 @@ def test_every_fill_is_the_same(tape, model):
 
 
 @settings(
-    max_examples=16,
+    max_examples=unless_plain(16, 4),
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
@@ -186,6 +187,7 @@ def test_a_loss_limit_halts_and_pulls_the_quotes(tape):
     assert cut.samples["ask_tick"][-1] == 0
 
 
+@pytest.mark.slow
 def test_no_result_depends_on_the_company_or_on_threads(tape):
     """The same hash alone, with others in any order, in two threads."""
     changes = [

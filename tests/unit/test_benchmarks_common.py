@@ -112,6 +112,7 @@ def test_a_difference_is_found(tape):
         assert wrong[0]["equity_equal"] == (name == "fills")
 
 
+@pytest.mark.slow
 def test_the_kernel_benchmark_runs_what_trials_run(tape):
     configs = [sim.config(k) for k in range(3)]
     assert sim.pass_s(configs, tape, repeats=1) > 0.0

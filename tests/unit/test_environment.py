@@ -28,6 +28,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # other people's deprecations are not what this test is about
 def test_everything_imports_together() -> None:
     for name in TOGETHER:

@@ -48,6 +48,7 @@ def test_a_desk(store, tmp_path):
         job.run(cfg, tmp_path / "out", fill_ladder=True)
 
 
+@pytest.mark.slow
 def test_a_ladder(store, tmp_path):
     summary, table = job.run(config(store), tmp_path / "out", fill_ladder=True)
     assert (tmp_path / "out" / summary["path"].rsplit("/", 1)[1] / "ladder.json").exists()

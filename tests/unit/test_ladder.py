@@ -51,10 +51,12 @@ def check_control(ladder):
     assert ladder["free_money"] == []
 
 
+@pytest.mark.slow
 def test_control_loses_its_costs(found):
     check_control(found)
 
 
+@pytest.mark.slow
 def test_a_rung_is_the_plain_simulation(found):
     queue = {"model": "touch"}
     cfg = config(queue=queue)
@@ -64,6 +66,7 @@ def test_a_rung_is_the_plain_simulation(found):
     assert rung["strategy"]["fills"] == alone["fills"] > 0
 
 
+@pytest.mark.slow
 def test_rungs_are_sorted_and_configured_is_named(found):
     volumes = [r["control"]["volume_usd"] for r in found["rungs"]]
     assert volumes == sorted(volumes, reverse=True)
@@ -118,6 +121,7 @@ def test_generous_needs_two_standard_errors():
     assert not fl._clearly_positive(rung("a", 0, gross=0.0, se=None, fills=0)["control"], "gross_usd")
 
 
+@pytest.mark.slow
 def test_saved_and_shown(found, tmp_path):
     from rich.console import Console
 

@@ -11,6 +11,8 @@ from mm.sim.desk import Leg, legs_of, simulate_desk
 from mm.sim.run import simulate
 from mm.sim.tape import from_store
 
+pytestmark = pytest.mark.slow
+
 
 def config(**risk):
     quick = {"order_latency": "3ms", "response_latency": "3ms", "maker_fee": "1 bps"}

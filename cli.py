@@ -321,6 +321,25 @@ def resume(
     _say(found, as_json, lambda: tables.sweep(found))
 
 
+@app.command()
+def calibrate(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="A store made by `data import`.")],
+    out: Annotated[Path | None, typer.Option(help="Config to write; default: calibration.yaml in the store.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="PNG to write; default: calibration.png in the store.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Estimate A and kappa per side, sigma and alpha from recorded trades and books, with 95 % intervals.
+
+    What passes its gate goes to a config that `backtest` and `live` take; what does not is named there with the reason.
+
+    Example: python cli.py calibrate --data data/btc && python cli.py backtest data/btc/calibration.yaml --data data/btc
+    """
+    from mm.report import calibration
+
+    summary = calibration.run(data, out, plot)
+    _say(summary, as_json, lambda: calibration.table(summary))
+
+
 # --- data ------------------------------------------------------------------------------------------------------------
 @data_app.command("import")
 def data_import(

@@ -281,6 +281,37 @@ def run_one(
 
 
 @app.command()
+def compare(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="One file with `arms:`, or one an arm.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="DIR", help="Tape of all arms (store, synth:SEED). Repeat.")
+    ] = None,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Every pair, not only against the first arm.")] = False,
+    effect: Annotated[float, typer.Option(help="A difference worth finding, quote currency per hour.")] = 1.0,
+    level: Annotated[float, typer.Option(help="Of all intervals together.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 4000,
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("results"),
+    sets: Sets = None, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Strategies side by side on the same tape: paired differences with intervals, and what the data could tell.
+
+    Exit code 0 whatever the difference, 2 when the arms cannot be compared.
+
+    Example: python cli.py compare configs/compare/models.yaml --data data/monday --data data/tuesday
+    """
+    from mm.config.arms import arms_of
+    from mm.core.first_run import SIMULATION, first_run
+    from mm.report import compare as report
+    from mm.sim.compare import Terms
+
+    arms = arms_of([_raw(path, sets) for path in configs], data[0] if data else None)
+    terms = Terms(level, effect, resamples, all_pairs, arms[0].config.seed)
+    with first_run(SIMULATION, _note), _progress("synthetic tape") as bar:
+        found = report.run(arms, data or [], out, terms, bar)
+    _say(found, as_json, lambda: report.render(found))
+
+
+@app.command()
 def tune(
     config: Annotated[Path, typer.Argument(help="A run with axes: lists where a scalar belongs, {uniform: [a, b]}.")],
     data: Data = None,

@@ -236,6 +236,7 @@ def _describe(raw: RawConfig, err: dict[str, Any]) -> str:
         known = _known_keys(tuple(key[:-1]))
         close = difflib.get_close_matches(str(key[-1] if key else ""), known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}" if known else ""
+        hint = "; a file with several arms is run by `compare`" if key == ["arms"] else hint
         return f"{raw.where(tuple(key))}: {name}: unknown key{hint}"
     message = str(err["msg"]).removeprefix("Value error, ")
     got = "" if err["type"] in ("missing", "value_error") else f", got {err.get('input')!r}"

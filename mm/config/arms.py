@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mm.config.load import Key, RawConfig, apply_override, validate
+from mm.config.load import Key, RawConfig, apply_override, lay_over, validate
 from mm.config.schema import RunConfig
 from mm.errors import ConfigError
 
@@ -84,41 +84,35 @@ def _arm(raw: RawConfig, name: Any, changes: Any) -> RawConfig:
         raise ConfigError(f"{where}: arms: a name is a word of letters, digits and _.+-, got {name!r}; quote it?")
     if changes is not None and not isinstance(changes, dict):
         raise ConfigError(f"{where}: arms.{name}: expected the keys that this arm changes, got {changes!r}")
-    data = {key: copy.deepcopy(value) for key, value in raw.data.items() if key != ARMS}
-    lines = {key: line for key, line in raw.lines.items() if key[:1] != (ARMS,)}
-    overrides = {key: item for key, item in raw.overrides.items() if key[:1] != (ARMS,)}
-    out = RawConfig(data, raw.path, lines, overrides)
-    _put(out, raw, (ARMS, name), (), changes or {})
+    changed: dict[str, Any] = {}
+    origin: dict[Key, str] = {}
+    _undot(raw, (ARMS, name), changes or {}, (), changed, origin)
+    out = RawConfig(
+        {key: copy.deepcopy(value) for key, value in raw.data.items() if key != ARMS},
+        raw.path,
+        {key: line for key, line in raw.lines.items() if key[:1] != (ARMS,)},
+        {key: item for key, item in raw.overrides.items() if key not in origin},
+    )
+    lay_over(out.data, out.lines, changed, origin, ())
     return out
 
 
-def _put(out: RawConfig, raw: RawConfig, at: Key, key: Key, value: Any) -> None:
-    """Write what stands at ``at`` of the file to ``key`` of the arm, with the lines it came from."""
-    if isinstance(value, dict) and (value or not key):
-        for name, below in value.items():
-            parts = tuple(name.split(".")) if isinstance(name, str) else (name,)
-            _put(out, raw, (*at, name), (*key, *parts), below)
+def _undot(raw: RawConfig, at: Key, changes: Any, key: Key, out: dict[str, Any], origin: dict[Key, str]) -> None:
+    """Write what stands at ``at`` of the file into ``out`` with dotted keys as sections, and where each came from."""
+    if not isinstance(changes, dict):
+        for below in [k for k in raw.lines if k[: len(at)] == at]:  # inside a list
+            origin[key + below[len(at) :]] = raw.lines[below]
         return
-    target: dict[Any, Any] = out.data
-    for n, part in enumerate(key[:-1], 1):
-        if not isinstance(target.get(part), dict):  # a value that becomes a section
-            target[part] = {}
-            _came_from(out, raw, at, key[:n])
-        target = target[part]
-    target[key[-1]] = copy.deepcopy(value)
-    _came_from(out, raw, at, key)
-
-
-def _came_from(out: RawConfig, raw: RawConfig, at: Key, key: Key) -> None:
-    for known in (out.lines, out.overrides):
-        for old in [k for k in known if k[: len(key)] == key]:
-            del known[old]
-    for k, line in raw.lines.items():
-        if k[: len(at)] == at:
-            out.lines[key + k[len(at) :]] = line
-    for k, item in raw.overrides.items():
-        if k[: len(at)] == at:
-            out.overrides[key + k[len(at) :]] = item
+    for name, value in changes.items():
+        here, target = key, out
+        for part in str(name).split("."):
+            here = (*here, part)
+            origin.setdefault(here, raw.where((*at, name)))
+            target[part] = {} if not isinstance(target.get(part), dict) else target[part]
+            above, target = target, target[part]
+        if not isinstance(value, dict) or not value:
+            above[part] = copy.deepcopy(value)
+        _undot(raw, (*at, name), value, here, target, origin)
 
 
 def _same_data(arms: Sequence[Arm]) -> None:

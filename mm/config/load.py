@@ -108,20 +108,20 @@ def _load_file(file: Path, above: tuple[Path, ...]) -> RawConfig:
             below = _load_file(file.parent / name, (*above, file))
         except ConfigError as exc:
             raise ConfigError(f"{where}: {BASE}: {exc}") from exc
-        _lay_over(data, lines, below.data, below.lines, ())
-    _lay_over(data, lines, raw.data, raw.lines, ())
+        lay_over(data, lines, below.data, below.lines, ())
+    lay_over(data, lines, raw.data, raw.lines, ())
     lines.pop((BASE,), None)
     return RawConfig(data, str(file), lines)
 
 
-def _lay_over(
+def lay_over(
     data: dict[str, Any], lines: dict[Key, str], over: dict[str, Any], over_lines: dict[Key, str], key: Key
 ) -> None:
     """Merge ``over`` into ``data`` and remember where each key was last written."""
     for name, value in over.items():
         at = (*key, name)
         if isinstance(value, dict) and isinstance(data.get(name), dict):
-            _lay_over(data[name], lines, value, over_lines, at)
+            lay_over(data[name], lines, value, over_lines, at)
         else:
             data[name] = value
             for old in [k for k in lines if k[: len(at)] == at]:

@@ -23,6 +23,7 @@ from mm.errors import ConfigError
 from mm.sim.candles import simulate_candles
 from mm.sim.run import SimResult, simulate_many
 from mm.sim.tape import Tape
+from mm.strategy.setup import resolve
 
 Floats = NDArray[np.float64]
 Market = Tape | Candles
@@ -77,7 +78,7 @@ def compare(names: Sequence[str], configs: Sequence[RunConfig], markets: Sequenc
     Raises:
         ConfigError: an arm does not fit the data, a tape that is given twice, terms that make no sense.
     """
-    _check(configs, markets, terms)
+    _check(names, configs, markets, terms)
     runs = [simulate_arms(configs, market) for market in markets]
     step_s = max(_step_s(r.samples) for results in runs for r in results)
     paths = [_paths(results, step_s) for results in runs]
@@ -115,7 +116,7 @@ def compare(names: Sequence[str], configs: Sequence[RunConfig], markets: Sequenc
     return Comparison(found, paths)
 
 
-def _check(configs: Sequence[RunConfig], markets: Sequence[Market], terms: Terms) -> None:
+def _check(names: Sequence[str], configs: Sequence[RunConfig], markets: Sequence[Market], terms: Terms) -> None:
     if not 0.5 <= terms.level < 1.0:
         raise ConfigError(f"--level: expected a share between 0.5 and 1, for example 0.95, got {terms.level:g}")
     if not (math.isfinite(terms.effect) and terms.effect > 0.0):
@@ -127,6 +128,13 @@ def _check(configs: Sequence[RunConfig], markets: Sequence[Market], terms: Terms
     hashes = [market.data_hash for market in markets]
     if len(set(hashes)) < len(hashes):
         raise ConfigError("--data: the same tape is given twice; counted twice, every interval would be too narrow")
+    for market in markets:
+        if isinstance(market, Tape):
+            for name, cfg in zip(names, configs, strict=True):
+                try:
+                    resolve(cfg, market.instrument, market.ref_price)
+                except ConfigError as exc:
+                    raise ConfigError(f"arm {name!r}: {exc}") from exc
 
 
 def _step_s(samples: NDArray[Any]) -> float:

@@ -50,13 +50,14 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "run.yaml").write_text("data: {duration: 2s}\n")
     (tmp_path / "file").write_text("x")
+    (tmp_path / "arms.yaml").write_text("data: {duration: 2s}\narms: {a: {}, b: {strategy.model.A: 2}}\n")
     return tmp_path
 
 
 @pytest.mark.parametrize(
     ("args", "error", "message"),
     [
-        ("backtest missing.yaml", ConfigError, "does not exist; there are: run.yaml"),
+        ("backtest missing.yaml", ConfigError, "does not exist; there are: arms.yaml, run.yaml"),
         ("backtest run.yaml --set seed", ConfigError, "expected KEY=VALUE"),
         ("backtest run.yaml --leverage 3", ConfigError, "above the lock"),
         ("backtest run.yaml --order-size 5", ConfigError, "has no unit"),
@@ -64,6 +65,11 @@ def here(tmp_path, monkeypatch):
         ("backtest run.yaml --set data.duration=0s", RaymakerError, ""),
         ("backtest run.yaml --set data.seed=-1", RaymakerError, ""),
         ("backtest run.yaml --out file", RaymakerError, "file"),
+        ("compare run.yaml", ConfigError, "needs two arms"),
+        ("compare run.yaml run.yaml", ConfigError, "is also in run.yaml"),
+        ("compare arms.yaml --data nothing", DataError, "nothing"),
+        ("compare arms.yaml --level 2", ConfigError, "--level"),
+        ("compare arms.yaml --set arms.b.strategy.order_size=3usd", ConfigError, "arm 'b': strategy.order_size"),
         ("data info missing", DataError, "no such store"),
         ("data plot file", DataError, "not a store"),
         ("data synth --out s --duration 5", ConfigError, "--duration: duration: "),
@@ -94,6 +100,15 @@ def test_main_prints_one_line_and_exits_with_the_code(here, monkeypatch, capsys)
     assert out == ""
     assert err.startswith("raymaker: missing: no such store")
     assert len(err.splitlines()) == 1
+
+
+def test_arms_side_by_side(here):
+    done = runner.invoke(cli.app, ["compare", "arms.yaml", "--json", "--out", "out"])
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert [arm["name"] for arm in found["arms"]] == ["a", "b"]
+    assert "too little data" in found["verdict"][0] or "same" in found["verdict"][0]
+    assert (Path(found["path"]) / "compare.png").exists()
 
 
 def test_a_tape_from_synth_to_backtest(here):

@@ -81,6 +81,7 @@ class ModelConfig(Section):
     xi: PerPriceQ | None = None  # execution-risk aversion; default: gamma
     mu: DistanceQ = Distance(0.0, "bps")  # drift, price per second
     impact: DistanceQ = Distance(0.0, "bps")  # adverse move per fill
+    fee_aware: bool = False  # quotes that know the maker fee: one fee further out, a rebate closer in (GLFT, A-S)
     horizon: Seconds = 60.0
     horizon_mode: Literal["rolling", "session"] = "rolling"
     n_lots: Annotated[int, Field(ge=1, le=50)] = 10  # inventory grid of the table models, in order sizes

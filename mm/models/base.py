@@ -45,6 +45,7 @@ MODEL_PARAMS = np.dtype(
         ("xi", "f8"),  # execution-risk aversion; negative means "equal to gamma"
         ("mu", "f8"),  # drift
         ("impact", "f8"),  # price move against us per fill
+        ("fee", "f8"),  # ticks that every fill pays, when the quotes are to know
         ("horizon_s", "f8"),  # read by the caller, who turns it into tau
         ("mid_ticks", "f8"),  # legacy_percent: the price that its fractions refer to
         ("min_fraction", "f8"),  # legacy_percent: bounds of the spread as fractions of price
@@ -58,6 +59,27 @@ MODEL_PARAMS = np.dtype(
 def xi_of(p: Rec) -> float:
     """Execution-risk aversion: ``xi``, or ``gamma`` when it is negative."""
     return float(p.gamma if p.xi < 0.0 else p.xi)
+
+
+@kernel
+def arrivals(p: Rec) -> float:
+    """Fill rate at one fee from the reference price: what A is to quotes that start there (``step_out``)."""
+    return float(p.A * math.exp(-p.kappa * p.fee))
+
+
+@kernel
+def step_out(pol: Rec, fee: float) -> None:
+    """Move both sides out by a fee [ticks].
+
+    A fill at depth δ earns δ - fee. With δ' = δ - fee that is the problem without a fee, at the fill rate
+    A·exp(-kappa·fee)·exp(-kappa·δ'): its quotes, one fee further out, are the optimal ones.
+    """
+    if pol.kind == AFFINE:
+        pol.half_spread += fee
+    elif pol.kind == TABLE:
+        for i in range(2 * pol.n_lots + 1):
+            pol.delta_bid[i] += fee
+            pol.delta_ask[i] += fee
 
 
 @kernel

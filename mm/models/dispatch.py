@@ -9,7 +9,7 @@ from __future__ import annotations
 from mm.core.jit import kernel
 from mm.core.types import Rec
 from mm.models.avellaneda_stoikov import refresh as avellaneda_stoikov
-from mm.models.base import set_none
+from mm.models.base import set_none, step_out
 from mm.models.glft_asymptotic import refresh as glft_asymptotic
 from mm.models.glft_exact import refresh as glft_exact
 from mm.models.glft_stationary import refresh as glft_stationary
@@ -40,3 +40,5 @@ def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:
         random_control(pol, p, sigma, tau_s)
     else:
         set_none(pol)
+    if p.fee != 0.0:
+        step_out(pol, p.fee)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mm.core.jit import kernel
 from mm.core.types import Rec
-from mm.models.base import set_affine, set_none, xi_of
+from mm.models.base import arrivals, set_affine, set_none, xi_of
 from mm.models.glft import closed_form, solvable
 
 
@@ -12,8 +12,8 @@ from mm.models.glft import closed_form, solvable
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:  # noqa: ARG001 - one signature for all models
     """Affine policy in ticks and orders. ``tau_s`` has no influence."""
     xi = xi_of(p)
-    if not solvable(p.gamma, p.kappa, p.A, sigma, 1.0, xi, 1):
+    if not solvable(p.gamma, p.kappa, arrivals(p), sigma, 1.0, xi, 1):
         set_none(pol)
         return
-    _, _, half, skew, offset = closed_form(p.gamma, p.kappa, p.A, sigma, 1.0, xi, p.mu, p.impact)
+    _, _, half, skew, offset = closed_form(p.gamma, p.kappa, arrivals(p), sigma, 1.0, xi, p.mu, p.impact)
     set_affine(pol, half, skew, offset)

@@ -48,6 +48,7 @@ def model_params(
     xi: float | None = None,
     mu: float = 0.0,
     impact: float = 0.0,
+    fee: float = 0.0,
     horizon_s: float = 600.0,
     mid_ticks: float = 0.0,
     min_fraction: float = 1e-4,
@@ -67,6 +68,7 @@ def model_params(
         ("impact", impact, -MAX_KAPPA_IMPACT / kappa if kappa > 0.0 else 0.0),
         ("horizon_s", horizon_s, 0.0),
         ("mu", mu, -math.inf),
+        ("fee", fee, -math.inf),
     ):
         if not (math.isfinite(value) and value >= low):
             raise ConfigError(f"model {model}: {name} must be finite and at least {low}, got {value}")
@@ -88,5 +90,6 @@ def model_params(
     p["xi"] = -1.0 if xi is None else xi
     p["mu"], p["impact"], p["horizon_s"] = mu, impact, horizon_s
     p["mid_ticks"], p["min_fraction"], p["max_fraction"] = mid_ticks, min_fraction, max_fraction
+    p["fee"] = 0.0 if MODELS[model].legacy or MODELS[model].blind else fee  # those are as they are
     p["seed"] = seed % MAX_SEED
     return params

@@ -122,8 +122,10 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     kappa = m.kappa.per_tick(instrument, ref_price)
     order_base = base_of_lots(instrument, lots, ref_price)
     xi = None if m.xi is None else m.xi.per_tick(instrument, ref_price) * order_base
+    fees = fees_of(cfg, instrument)
+    fee = float(fees.maker) * ref_price / tick if m.fee_aware else 0.0
     if isinstance(m.gamma, GammaFromQmax):
-        gamma = gamma_from_qmax(kappa, m.A, sigma, m.gamma.q_max, xi)
+        gamma = gamma_from_qmax(kappa, m.A * math.exp(-kappa * fee), sigma, m.gamma.q_max, xi)
     else:
         gamma = m.gamma.per_tick(instrument, ref_price) * order_base
     min_spread, max_spread, max_skew = (
@@ -142,6 +144,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
         xi=xi,
         mu=m.mu.ticks(instrument, ref_price),
         impact=m.impact.ticks(instrument, ref_price),
+        fee=fee,
         horizon_s=m.horizon,
         mid_ticks=ref_ticks,
         min_fraction=0.5 * min_spread / ref_ticks,
@@ -165,7 +168,6 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     per_lot = float(instrument.lot_size * instrument.contract_value)
     p["unit_value"] = per_lot if instrument.kind == "inverse" else instrument.unit_value()
     p["tick_size"] = tick
-    fees = fees_of(cfg, instrument)
     p["maker_fee_e8"], p["taker_fee_e8"] = _fee_e8(fees.maker), _fee_e8(fees.taker)
     dearest = max(abs(_fee_e8(fees.maker)), abs(_fee_e8(fees.taker)), 1)
     if instrument.kind != "inverse" and lots * round(ref_price / tick) * dearest * EXACT_FILLS > FOREVER_NS:

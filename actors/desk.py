@@ -19,9 +19,9 @@ from actors.home import Latch, clear_latch, home, latches, make_writable, read_j
 from actors.logs import log_to_files
 from actors.run_dir import new_run_id
 from mm.config.load import load_config
-from mm.config.schema import RunConfig
+from mm.config.schema import CrossReference, RunConfig
 from mm.core.units import parse_seconds
-from mm.errors import RaymakerError, RiskHalt
+from mm.errors import ConfigError, RaymakerError, RiskHalt
 
 OnStatus = Callable[[dict[str, Any]], None]
 
@@ -49,6 +49,8 @@ def live(
         RiskHalt: a latch of an earlier run still holds.
         RaymakerError: the desk could not start (``VenueUnreachable``, ``ConfigError`` included).
     """
+    if isinstance(config.strategy.reference, CrossReference):
+        raise ConfigError("strategy.reference: cross is simulated only so far; a live quoter sees its own venue")
     desk = Desk(config)
     desk.source = str(config_path or "")
     return desk.run(duration_s, on_status)

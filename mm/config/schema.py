@@ -103,11 +103,22 @@ class RequoteConfig(Section):
     max_age: Seconds = 30.0
 
 
+class CrossReference(Section):
+    """Reference price from two venues' mids, see ``mm.strategy.cross``; the other venue's tape is ``data.other``."""
+
+    cross: Literal["volume"] | Annotated[float, Field(gt=0, le=1)]  # weight of the other venue: its volume share, or so
+    volume_halflife: Annotated[Seconds, Field(gt=0)] = 60.0
+    basis_halflife: Annotated[Seconds, Field(gt=0)] = 60.0  # of the usual gap between the two mids
+    stale_after: Annotated[Seconds, Field(gt=0)] = 1.0  # not heard for so long: our own mid alone
+
+
 class StrategyConfig(Section):
     """Everything that moves a quote."""
 
     model: ModelConfig = ModelConfig()
-    reference: Literal["mid", "microprice"] = "mid"
+    reference: Annotated[
+        Annotated[CrossReference, Tag("section")] | Annotated[Literal["mid", "microprice"], Tag("quantity")], _EITHER
+    ] = "mid"
     order_size: SizeQ = Size(Decimal(100), "usd")
     opening_base: SizeQ | None = None  # spot: held from the start, bought at the first mid
     max_inventory: SizeQ | None = None  # the adding side is not quoted beyond it; default: n_lots order sizes
@@ -219,6 +230,7 @@ class DataConfig(Section):
     duration: Seconds = 600.0  # synth only
     seed: Seed = 1  # synth only
     listing: ListingConfig | None = None  # default: as recorded
+    other: str | None = None  # store of the same asset on another venue, for strategy.reference: {cross: ...}
 
 
 class QueueConfig(Section):

@@ -115,6 +115,8 @@ def verdict(pair: dict[str, Any], found: dict[str, Any]) -> str:
     if pair["detected"]:
         verb = "earns more than" if rate > 0.0 else "earns less than"
         return f"{b} {verb} {a}: {said} ({could})."
+    if pair["mde_usd_per_hour"] <= effect:
+        return f"no difference detectable between {b} and {a}: {said}; one of {effect:g} $/h would most likely show."
     return (
         f"no difference detectable between {b} and {a}: {said}; {could}: "
         f"needs about {hours(pair['hours_for_effect'])} of data for {effect:g} $/h."

@@ -19,11 +19,11 @@ from typing import Final
 
 import numpy as np
 
-from mm.config.schema import RunConfig
+from mm.config.schema import CrossReference, RunConfig
 from mm.core.jit import kernel
 from mm.core.types import BUY, FILL, FREE, PLACE, SELL, Rec, RecArray, records
 from mm.data.candles import CANDLE, Candles, hash_rows
-from mm.errors import DataError
+from mm.errors import ConfigError, DataError
 from mm.sim.metrics import MARKOUT_S, summarise
 from mm.sim.one_pass import MAX_SAMPLES, SimResult
 from mm.sim.state import FILL_ROW, REFUSALS, SAMPLE, SET
@@ -141,6 +141,8 @@ def simulate_candles(cfg: RunConfig, candles: Candles) -> SimResult:
     Metrics are those of a replay and ``bias`` (``BIAS``), ``mode`` and ``step_s``; figures over horizons shorter than
     a candle are None. Raises ``ConfigError`` when the config does not fit the instrument.
     """
+    if isinstance(cfg.strategy.reference, CrossReference):
+        raise ConfigError("strategy.reference: cross reads two order books; candles have none")
     worst, own, z = _run(cfg, candles, both=False)
     best, other, _ = _run(cfg, candles, both=True)
     close = float(candles.rows["close"][-1])

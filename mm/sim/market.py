@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.core.types import records
+from mm.sim.cross import Cross, blended
 from mm.sim.latency import Feed, receive_ns
 from mm.sim.observe import observe
 from mm.sim.state import EXCHANGE, MARK, OBSERVER
@@ -30,10 +31,11 @@ class MarketView:
     sample_ns: int
     halflife_s: float
     sigma2: float  # before the first sample
+    cross: Cross | None = None  # the other venue in the reference price
 
     def key(self) -> tuple[Any, ...]:
         ends = (len(self.decide_ns), int(self.decide_ns[0]), int(self.decide_ns[-1]), hash(self.decide_ns.tobytes()))
-        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2)
+        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2, self.cross)
 
 
 def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
@@ -43,7 +45,11 @@ def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
         yield from tape.features[key]
         return
     kept: list[Observed] | None = [] if len(view.decide_ns) <= KEEP_DECISIONS else None
-    for chunk in _observe(tape, view):
+    chunks = _observe(tape, view)
+    if view.cross is not None and tape.other is not None:  # of the other venue only the book is read
+        theirs = observations(tape.other, MarketView(view.decide_ns, view.feed, 1_000_000_000, 60.0, 0.0))
+        chunks = blended(tape, view.feed, view.cross, chunks, theirs)
+    for chunk in chunks:
         if kept is not None:
             kept.append(chunk)
         yield chunk

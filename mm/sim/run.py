@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
 from mm.errors import ConfigError
+from mm.sim.cross import cross_of
 from mm.sim.latency import feed_of, receive_ns
 from mm.sim.market import MarketView, observations
 from mm.sim.one_pass import Pass, SimResult
@@ -60,8 +61,8 @@ def simulate_many(
 ) -> list[SimResult]:
     """Trials of many configs on one tape, up to 64 in one pass; results in the order of ``configs``.
 
-    Configs that see the market alike (decision moments, feed latency, volatility settings) share a pass; everything
-    else may differ. No result depends on the grouping or on ``threads``.
+    Configs that see the market alike (decision moments, feed latency, volatility settings, the other venue) share a
+    pass; everything else may differ. No result depends on the grouping or on ``threads``.
 
     Raises:
         ConfigError: a config does not fit the instrument.
@@ -73,14 +74,14 @@ def simulate_many(
         clock = (cfg.sim.decide_every, feed_of(cfg.sim.feed_latency, cfg.seed))
         if clock not in times:
             times[clock] = decision_times(cfg, tape) if decide_ns is None else decide_ns
-        key = (clock, _volatility(r))
+        key = ((clock, cross_of(cfg, tape)), _volatility(r))
         if key not in views:
             views[key] = (market_view(cfg, r, tape, times[clock]), [])
         views[key][1].append(_Job(number, cfg, r))
-    for clock in times:  # a configured volatility reads no estimate: such sets join any that decide when they do
-        others = [key for key in views if key[0] == clock and key[1] != _CONFIGURED]
-        if others and (clock, _CONFIGURED) in views:
-            views[others[0]][1].extend(views.pop((clock, _CONFIGURED))[1])
+    for sight in {key[0]: None for key in views}:  # a configured volatility reads no estimate: such sets join others
+        others = [key for key in views if key[0] == sight and key[1] != _CONFIGURED]
+        if others and (sight, _CONFIGURED) in views:
+            views[others[0]][1].extend(views.pop((sight, _CONFIGURED))[1])
     passes = []
     for view, jobs in views.values():
         size = min(GROUP, -(-len(jobs) // threads))
@@ -109,7 +110,7 @@ def market_view(
 ) -> MarketView:
     """What a config sees of a tape: configs with equal views share one pass."""
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
-    return MarketView(times, feed_of(cfg.sim.feed_latency, cfg.seed), *_volatility(r))
+    return MarketView(times, feed_of(cfg.sim.feed_latency, cfg.seed), *_volatility(r), cross=cross_of(cfg, tape))
 
 
 def _run_pass(view: MarketView, jobs: Sequence[_Job], tape: Tape) -> list[tuple[int, SimResult]]:

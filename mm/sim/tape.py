@@ -50,6 +50,7 @@ class Tape:
     msg_whole: NDArray[np.uint8]
     book_window: tuple[int, int]
     has_marks: bool = False  # the tape says what the mark price is
+    other: Tape | None = field(default=None, compare=False, repr=False)  # the asset on another venue (mm.sim.cross)
     features: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # mm.sim.market keeps its own
     clocks: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)  # and mm.sim.latency
 
@@ -172,7 +173,7 @@ def open_tape(data: DataConfig, progress: Callable[[float], None] | None = None)
     """Open the tape that a config names; a synthetic one is generated on first use.
 
     Raises:
-        DataError: no store at ``data.source``, or one that cannot be listed as ``data.listing`` says.
+        DataError: no store at ``data.source`` or ``data.other``, or one that cannot be listed as ``data.listing`` says.
     """
     path = Path(data.source)
     if data.source == "synth":
@@ -181,7 +182,14 @@ def open_tape(data: DataConfig, progress: Callable[[float], None] | None = None)
         if not path.exists():
             write_synth(path, spec, data.seed, data.duration, progress)
     tape = from_store(Store.open(path))
-    return tape if data.listing is None else listed(tape, data.listing)
+    tape = tape if data.listing is None else listed(tape, data.listing)
+    return tape if data.other is None else beside(tape, from_store(Store.open(data.other)))
+
+
+def beside(tape: Tape, other: Tape) -> Tape:
+    """``tape`` with another venue's tape at its side; the two together are the data of a trial."""
+    both = hashlib.sha256(f"{tape.data_hash} {other.data_hash}".encode()).hexdigest()
+    return replace(tape, other=other, data_hash=both, features={}, clocks={})
 
 
 def listed(tape: Tape, listing: ListingConfig) -> Tape:

@@ -110,7 +110,7 @@ def quote(f: Rec, policy: Rec, p: Rec, s: Rec, stale: bool, t: Rec) -> None:
 
 @hot_kernel
 def _quote(f: Rec, policy: Rec, p: Rec, s: Rec, t: Rec) -> None:
-    ref = f.microprice if p.microprice else f.mid
+    ref = f.cross if p.cross and f.cross > 0.0 else f.microprice if p.microprice else f.mid
     q = s.pos_lots / p.order_lots
     delta_bid, delta_ask = deltas(policy, q)
     t.raw_bid = ref - delta_bid

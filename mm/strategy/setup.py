@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mm.config.schema import GammaFromQmax, RunConfig
+from mm.config.schema import CrossReference, GammaFromQmax, RunConfig
 from mm.core.fees import Fees, tier_fees
 from mm.core.instrument import Instrument
 from mm.core.jit import bare
@@ -176,6 +176,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
             f"{EXACT_FILLS} orders of {lots} lots do not fit 64 bits; use a coarser lot or a smaller order"
         )
     p["microprice"] = st.reference == "microprice"
+    p["cross"] = isinstance(st.reference, CrossReference)
     p["own_in_feed"] = own_in_feed
     p["static_sigma"] = sigma if static else -1.0
     if isinstance(m.sigma, Volatility):

@@ -21,6 +21,7 @@ PARAMS = np.dtype(
         ("maker_fee_e8", "i8"),  # fee fraction x 1e8
         ("taker_fee_e8", "i8"),
         ("microprice", "i8"),  # 1: the reference is the microprice, 0: the mid
+        ("cross", "i8"),  # 1: the reference is the cross-venue price where there is one
         ("own_in_feed", "i8"),  # 1: the public book contains our orders and they are netted out
         ("static_sigma", "f8"),  # ticks/sqrt(s); negative: estimated
         ("sigma_floor", "f8"),
@@ -48,6 +49,7 @@ FEATURES = np.dtype(
         ("valid", "i8"),
         ("mid", "f8"),  # ticks
         ("microprice", "f8"),
+        ("cross", "f8"),  # reference from two venues, ticks; 0: none (mm.strategy.cross)
         ("imbalance", "f8"),  # bid share of the touch size, 0..1
         ("sigma2", "f8"),  # ticks^2/s
         ("sample_mid", "f8"),  # mid at the last volatility sample

@@ -150,4 +150,5 @@ def test_the_words():
         "no difference detectable between y and x: +0.40 $/h, interval -2.00 to +2.90 $/h; data of 1.1 h would mostly "
         "find 3.6 $/h: needs about 14 h of data for 1 $/h."
     )
+    assert "one of 1 $/h would most likely show" in verdict(pair | {"mde_usd_per_hour": 0.9}, found)
     assert "too little data" in verdict(pair | {"few_blocks": True}, found)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.core.jit import hot_kernel
+from mm.core.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, Rec, RecArray, records
 
 Levels = NDArray[np.int64]
@@ -58,90 +59,6 @@ def clear(b: Rec) -> None:
 
 
 @hot_kernel
-def set_bid(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
-    """The bid quantity at index ``i`` becomes ``lots``. A bid at or through asks is newer: they are void."""
-    bids[i] = lots
-    if lots == 0:
-        if i == b.bb:
-            j = i - 1
-            while j >= b.lowb and bids[j] == 0:
-                j -= 1
-            if j >= b.lowb:
-                b.bb = j
-            else:
-                b.bb = -1
-                b.lowb = b.n
-        return
-    b.lowb = min(b.lowb, i)
-    if i > b.bb:
-        b.bb = i
-        if i >= b.ba:
-            for k in range(b.ba, i + 1):
-                asks[k] = 0
-            j = i + 1
-            while j <= b.hia and asks[j] == 0:
-                j += 1
-            b.ba = j if j <= b.hia else b.n
-
-
-@hot_kernel
-def set_ask(b: Rec, bids: Levels, asks: Levels, i: int, lots: int) -> None:
-    """The ask quantity at index ``i`` becomes ``lots``; mirror image of ``set_bid``."""
-    asks[i] = lots
-    if lots == 0:
-        if i == b.ba:
-            j = i + 1
-            while j <= b.hia and asks[j] == 0:
-                j += 1
-            if j <= b.hia:
-                b.ba = j
-            else:
-                b.ba = b.n
-                b.hia = -1
-        return
-    b.hia = max(b.hia, i)
-    if i < b.ba:
-        b.ba = i
-        if i <= b.bb:
-            for k in range(i, b.bb + 1):
-                bids[k] = 0
-            j = i - 1
-            while j >= b.lowb and bids[j] == 0:
-                j -= 1
-            b.bb = j if j >= b.lowb else -1
-
-
-@hot_kernel
-def clear_bids(b: Rec, bids: Levels, i: int) -> None:
-    """Every bid at index ``i`` or better is void."""
-    for k in range(max(i, 0), b.bb + 1):
-        bids[k] = 0
-    j = min(i, b.bb + 1) - 1
-    while j >= b.lowb and bids[j] == 0:
-        j -= 1
-    if j >= b.lowb and j >= 0:
-        b.bb = j
-    else:
-        b.bb = -1
-        b.lowb = b.n
-
-
-@hot_kernel
-def clear_asks(b: Rec, asks: Levels, i: int) -> None:
-    """Every ask at index ``i`` or better is void."""
-    for k in range(b.ba, min(i + 1, b.n)):
-        asks[k] = 0
-    j = max(i, b.ba - 1) + 1
-    while j <= b.hia and asks[j] == 0:
-        j += 1
-    if j <= b.hia:
-        b.ba = j
-    else:
-        b.ba = b.n
-        b.hia = -1
-
-
-@hot_kernel
 def apply(b: Rec, bids: Levels, asks: Levels, kind: int, tick: int, lots: int) -> None:
     """Apply one market event (``mm.core.types``); trades only move ``last_trade_tick``."""
     i = tick - b.base_tick
@@ -149,13 +66,13 @@ def apply(b: Rec, bids: Levels, asks: Levels, kind: int, tick: int, lots: int) -
         if i < 0 or i >= b.n:
             b.outside += 1
         elif kind == BID:
-            set_bid(b, bids, asks, i, lots)
+            b.bb, b.ba, b.lowb, b.hia = set_bid(bids, asks, i, lots, b.bb, b.ba, b.lowb, b.hia)
         else:
-            set_ask(b, bids, asks, i, lots)
+            b.bb, b.ba, b.lowb, b.hia = set_ask(bids, asks, i, lots, b.bb, b.ba, b.lowb, b.hia)
     elif kind == CLEAR_BID:
-        clear_bids(b, bids, i)
+        b.bb, b.lowb = clear_bids(bids, i, b.bb, b.lowb)
     elif kind == CLEAR_ASK:
-        clear_asks(b, asks, i)
+        b.ba, b.hia = clear_asks(asks, i, b.ba, b.hia)
     elif kind <= 3:
         b.last_trade_tick = tick
 

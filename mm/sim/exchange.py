@@ -16,6 +16,7 @@ import numpy as np
 
 from mm.core.bits import lowest_bit
 from mm.core.jit import hot_kernel, inline_kernel
+from mm.core.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.core.types import (
     ACK,
     ASK,
@@ -32,7 +33,6 @@ from mm.core.types import (
     SELL,
     Rec,
 )  # fmt: skip
-from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.sim.liquidation import book_fill, margin_call, watch
 from mm.sim.queue import executed_lots, lots_ahead, on_level_change
 from mm.sim.reports import report, report_money, withdraw
@@ -41,14 +41,16 @@ from mm.sim.state import (
     BUSY,
     FLIGHT_ROWS,
     FUNDED,
+    INSUFFICIENT_MARGIN,
     MIN_NOTIONAL,
     NO_BASE,
+    NO_QUOTE,
     OFF_GRID,
     POST_ONLY,
     SELF_TRADE,
 )
 from mm.sim.tables import Messages, Venue
-from mm.strategy.margin import MAX_TIERS, liquidation_tick
+from mm.strategy.margin import MAX_TIERS, covered, liquidation_tick
 from mm.strategy.portfolio import funding_flow
 
 NEVER_NS = np.iinfo(np.int64).max
@@ -157,6 +159,17 @@ def _meets_own(v: Venue, k: int, c: Rec) -> bool:
 
 
 @hot_kernel
+def _unpaid(v: Venue, k: int, c: Rec) -> int:
+    """What a new order lacks in money or inventory, an index into REFUSALS; -1: nothing."""
+    a, p = v.accounts[k], v.params[k]
+    if p.spot and c.side < 0 and c.lots > a.pos_lots:
+        return NO_BASE
+    if covered(a, p, v.sets[k], c.side, v.base_tick + c.index, c.lots):
+        return -1
+    return NO_QUOTE if p.spot else INSUFFICIENT_MARGIN
+
+
+@hot_kernel
 def _refusal(v: Venue, k: int, c: Rec) -> int:
     """Why a new order is rejected, an index into REFUSALS; -1: it is not."""
     z, cursor = v.sets[k], v.cursor[0]
@@ -171,8 +184,9 @@ def _refusal(v: Venue, k: int, c: Rec) -> int:
         return BUSY
     if c.lots * (1 if v.params[k].inverse else v.base_tick + c.index) < z.min_units:
         return MIN_NOTIONAL
-    if v.params[k].spot and c.side < 0 and c.lots > v.accounts[k].pos_lots:
-        return NO_BASE
+    unpaid = _unpaid(v, k, c)
+    if unpaid >= 0:
+        return unpaid
     if not z.cancel_resting and _meets_own(v, k, c):
         return SELF_TRADE
     return -1

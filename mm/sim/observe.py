@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mm.core.jit import hot_kernel
+from mm.core.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, Rec
-from mm.sim.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.sim.tables import Column, Messages, Observed
 from mm.strategy.features import sample_volatility, set_touch
 

@@ -42,10 +42,16 @@ REPORT = np.dtype(
 FUNDED: Final = 8  # a funding settlement on the position at the exchange
 LIQUIDATED: Final = 9  # the venue has closed the position at `tick`
 
-REFUSALS: Final = ("post_only", "self_trade", "min_notional", "no_base", "liquidated", "busy", "off_grid")
+REFUSALS: Final = (
+    "post_only", "self_trade", "min_notional", "no_base", "liquidated", "busy", "off_grid", "insufficient_margin",
+    "no_quote",
+)  # fmt: skip
 """Why the exchange rejects an order: it would take, it meets our own, it is too small at its price, spot that is not
-held, after a liquidation, that side has an order already, a price outside the tape's window."""
-POST_ONLY, SELF_TRADE, MIN_NOTIONAL, NO_BASE, AFTER_LIQUIDATION, BUSY, OFF_GRID = range(len(REFUSALS))
+held, after a liquidation, that side has an order already, a price outside the tape's window, the wallet does not cover
+the margin of the position it leads to (``mm.strategy.margin.covered``), spot that cannot be paid."""
+(
+    POST_ONLY, SELF_TRADE, MIN_NOTIONAL, NO_BASE, AFTER_LIQUIDATION, BUSY, OFF_GRID, INSUFFICIENT_MARGIN, NO_QUOTE,
+) = range(len(REFUSALS))  # fmt: skip
 
 FILL_ROW = np.dtype(
     [
@@ -111,7 +117,7 @@ SET = np.dtype(
 
 EXCHANGE = np.dtype(
     [
-        ("bb", "i8"), ("ba", "i8"), ("lowb", "i8"), ("hia", "i8"),  # touch (mm.sim.levels)
+        ("bb", "i8"), ("ba", "i8"), ("lowb", "i8"), ("hia", "i8"),  # touch (mm.core.levels)
         ("own_bid_lo", "i8"), ("own_bid_hi", "i8"), ("own_ask_lo", "i8"), ("own_ask_hi", "i8"),  # where strategies rest
         ("liq_lo", "i8"), ("liq_hi", "i8"),  # bb + ba at or beyond which margins are looked at
         ("by_mark", "i8"),  # 1: margins are checked at MARK events, not at mids

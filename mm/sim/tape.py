@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.config.schema import DataConfig, ListingConfig
-from mm.core.book import Levels, apply, is_valid, new_book
 from mm.core.instrument import Instrument
 from mm.core.jit import hot_kernel, source_hash
-from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, LAST, MARK, Rec, RecArray, records
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, LAST, MARK, Rec, records
 from mm.data.store import Store
 from mm.data.synth import SynthSpec, write_synth
+from mm.data.touch import Walker
 from mm.errors import DataError
 
 _CHUNK = 1 << 20  # rows looked at at once
+_FIRST = 1 << 12  # rows in which most tapes have shown a book
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -137,23 +138,18 @@ def from_store(store: Store) -> Tape:
     )  # fmt: skip
 
 
-@hot_kernel
-def _first_valid(kind: Any, flags: Any, tick: Any, lots: Any, books: RecArray, bids: Levels, asks: Levels) -> float:
-    b = books[0]
-    for k in range(kind.shape[0]):
-        apply(b, bids, asks, kind[k], tick[k], lots[k])
-        if flags[k] & LAST and is_valid(b):
-            return float(b.base_tick + 0.5 * (b.bb + b.ba))
-    return 0.0
-
-
 def _first_mid(store: Store) -> float:
     """First valid mid: the price at which the live quoter, too, converts the config's units."""
-    book, bids, asks = new_book(*store.book_window())
-    mid = _first_valid(store.kind, store.flags, store.tick, store.lots, book, bids, asks)
-    if mid <= 0.0:
-        raise DataError(f"{store.path}: the book never has two sides; nothing can be simulated on it")
-    return mid * float(store.instrument.tick_size)
+    walker = Walker(store.book_window())
+    start, rows = 0, _FIRST
+    while start < len(store):
+        part = slice(start, start + rows)
+        bid, ask = walker.feed(store.kind[part], store.tick[part], store.lots[part])
+        valid = np.flatnonzero((bid > 0) & ((store.flags[part] & LAST) > 0))
+        if len(valid):
+            return 0.5 * float(bid[valid[0]] + ask[valid[0]]) * float(store.instrument.tick_size)
+        start, rows = start + rows, _CHUNK
+    raise DataError(f"{store.path}: the book never has two sides; nothing can be simulated on it")
 
 
 def cache_dir() -> Path:

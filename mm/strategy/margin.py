@@ -24,9 +24,11 @@ RULES: Final = {"entry_mm": 0, "mark_mm": 1, "mark_mm_fee": 2}
 ENTRY_MM: Final = RULES["entry_mm"]
 MARK_MM_FEE: Final = RULES["mark_mm_fee"]
 
+_SLACK: Final = 1e-9  # of the wallet: rounding refuses nobody
+
 MARGIN = np.dtype(
     [
-        ("tiers", "i8"),  # of maintenance margin, 0: never liquidated
+        ("tiers", "i8"),  # of maintenance margin, 0: no margin account
         ("maintenance", "i8"),  # RULES
         ("leverage", "f8"),
         ("wallet", "f8"),  # at the start, quote (inverse: coin)
@@ -101,3 +103,29 @@ def liquidation_tick(a: Rec, p: Rec, z: Rec, tiers: NDArray[np.float64], first: 
         if at > 0.0 and not (side * at <= side * worst):
             worst = at
     return worst
+
+
+@hot_kernel
+def covered(a: Rec, p: Rec, z: Rec, side: int, tick: int, lots: int) -> bool:
+    """The wallet covers the position that account ``a`` would have if this order filled wholly.
+
+    Wanted is that position's initial margin, value over leverage: what is held at its entry, what the order adds at its
+    price. There is what the wallet began with, realised profit, fees and funding. Profit and loss of the open position
+    is in neither: isolated, it stands behind that position alone; only a reversal counts what closing brings, at the
+    order's price. What merely reduces needs no margin. Of a bid and an ask only one can add to a position: each is
+    measured as if alone, as venues count the larger side.
+
+    Spot is paid in full, its fee at the dearer rate with it, out of the quote currency that is held.
+    """
+    if p.spot:
+        price = position_value(p, lots, float(tick)) * (1.0 + max(p.maker_fee_e8, p.taker_fee_e8, 0) * 1e-8)
+        return bool(side < 0 or price <= (z.wallet + equity(a, p, 0.0)) * (1.0 + _SLACK))
+    held = a.pos_lots * side
+    if z.tiers == 0 or held + lots <= 0:
+        return True
+    mark = z.entry if held >= 0 else float(tick)
+    value = position_value(p, max(held, 0), z.entry) + position_value(p, lots + min(held, 0), float(tick))
+    profit = equity(a, p, mark)
+    if p.inverse:
+        profit /= mark * p.tick_size
+    return bool(value / z.leverage <= (z.wallet + profit) * (1.0 + _SLACK))

@@ -43,6 +43,8 @@ def apply_fill(s: Rec, p: Rec, side: int, tick: int, lots: int, maker: bool, fee
 @hot_kernel
 def funding_flow(p: Rec, pos_lots: int, mark_tick: int, rate_e9: int) -> float:
     """Cash received at a settlement by the holder of a position: a long one pays ``position * mark * rate``."""
+    if p.spot:
+        return 0.0
     rate = rate_e9 * FUNDING_RATE_UNIT
     if p.inverse:
         return float(-(pos_lots * p.unit_value / (mark_tick * p.tick_size) * rate))

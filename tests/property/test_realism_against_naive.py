@@ -143,6 +143,7 @@ def test_spot_sells_only_what_it_holds():
     flat, _ = compare(config(risk=risk), shock_tape("spot"))
     held, _ = compare(config(risk=risk, opening_base="0.2 base", max_inventory="100000 usd"), shock_tape("spot"))
     for result, opening in ((flat, 0), (held, 200)):
+        assert result.metrics["funding_usd"] == 0.0  # though the tape has settlements
         assert (opening + np.cumsum(result.fills["side"] * result.fills["lots"])).min() >= 0
         assert result.metrics["liquidated"] is False
     assert flat.fills["side"][0] == 1
@@ -151,6 +152,26 @@ def test_spot_sells_only_what_it_holds():
     first = held.samples[held.samples["mid"] > 0][0]
     move = (first["mid"] * 0.1 - shock_tape("spot").ref_price) * 0.2
     assert first["pnl_usd"] == pytest.approx(move, abs=1.0)  # counts from the opening value
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("linear", "margin"), ("inverse", "margin"), ("spot", "quote")])
+def test_an_order_that_the_wallet_does_not_cover_is_refused(kind, reason):
+    """Two orders are all that the opening wallet covers; fees eat into it."""
+    leverage = 1 if kind == "spot" else 20
+    risk = {"leverage": leverage, "initial_equity_usd": 1091.0 / leverage, "margin": {"tiers": [{"rate_pct": 0.1}]}}
+    wide = {"spread": {"min": "1 ticks", "max": "4 ticks"}, "max_inventory": "1e6 usd"}
+    result, _ = compare(config("545 usd", risk, {"maker_fee": "5 bps"}, **wide), shock_tape(kind))
+    m = result.metrics
+    name = {"margin": "rejects_insufficient_margin", "quote": "rejects_no_quote"}[reason]
+    assert 0 < m[name] < m["orders"]
+    assert {m["rejects_insufficient_margin"], m["rejects_no_quote"]} == {0, m[name]}
+    assert m["fills"] > 2
+
+
+def test_without_a_margin_account_nothing_is_refused_for_margin():
+    risk = {"leverage": 20, "initial_equity_usd": 60.0, "margin": {"tiers": []}}
+    result, _ = compare(config("599 usd", risk, {"maker_fee": "5 bps"}), shock_tape())
+    assert result.metrics["rejects_insufficient_margin"] == 0
 
 
 @pytest.mark.parametrize("cancels", [True, False])

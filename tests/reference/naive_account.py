@@ -8,6 +8,8 @@ from fractions import Fraction
 from mm.core.ledger import PositionLedger
 from mm.core.types import CANCEL, FREE, LIVE
 
+SLACK = Fraction(1, 10**9)  # the engine counts in floats
+
 
 class NaiveAccount:
     """Position, wallet and isolated margin. Quantities in base (linear, spot) or quote contracts (inverse)."""
@@ -38,6 +40,8 @@ class NaiveAccount:
         self.paid += self.value(lots, price) * self.maker if fee is None else fee
 
     def settle(self, tick, rate_e9):
+        if self.i.kind == "spot":
+            return Fraction(0)
         flow = -self.value(self.lots, self.price(tick)) * Fraction(int(rate_e9), 10**9)
         self.funding += flow
         return flow
@@ -46,6 +50,24 @@ class NaiveAccount:
         entry = self.ledger.entry
         initial = self.value(abs(self.lots), entry) / Fraction(self.cfg.risk.leverage)
         return max(min(initial, self.wallet0 + self.ledger.realised - self.paid + self.funding), Fraction(0))
+
+    def affords(self, side, tick, lots):
+        """The money for this order is there, were it filled wholly; isolated margin, spot without credit."""
+        price, held = self.price(tick), self.lots * side
+        if self.i.kind == "spot":
+            cash = self.wallet0 - self.paid + self.ledger.realised
+            cash -= self.value(self.lots, self.ledger.entry) if self.lots else 0
+            cost = self.value(lots, price) * (1 + max(self.maker, self.taker, 0))
+            return side < 0 or cost <= cash * (1 + SLACK)
+        if not self.cfg.risk.margin.tiers or held + lots <= 0:
+            return True
+        wallet = self.wallet0 + self.ledger.realised - self.paid + self.funding
+        if held < 0:  # closed first, at this price
+            wallet += self.ledger.unrealised(price)
+            value = self.value(lots + held, price)
+        else:
+            value = self.value(lots, price) + (self.value(held, self.ledger.entry) if held else 0)
+        return value / Fraction(self.cfg.risk.leverage) <= wallet * (1 + SLACK)
 
     def maintenance(self, price):
         rules = self.cfg.risk.margin

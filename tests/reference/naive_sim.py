@@ -194,6 +194,8 @@ class NaiveExchange:
             return "min_notional"
         if self.account.i.kind == "spot" and c.side < 0 and c.lots > self.account.lots:
             return "no_base"
+        if not self.account.affords(int(c.side), int(c.tick), int(c.lots)):
+            return "no_quote" if self.account.i.kind == "spot" else "insufficient_margin"
         return "self_trade" if meets and self.self_trade == "reject" else ""
 
     def command(self, c, ts, out):

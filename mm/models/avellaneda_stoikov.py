@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 from mm.models.base import set_affine
 from mm.models.glft import log1p_ratio
@@ -31,7 +31,7 @@ class ASQuotes(NamedTuple):
     delta_ask: float
 
 
-@kernel
+@hot_kernel
 def terms(gamma: float, sigma: float, tau: float, k: float, delta: float) -> tuple[float, float]:
     """(inventory term γσ²τΔ, liquidity term (2/γΔ)·ln(1+γΔ/k)) of the total spread, eq. (30); γ=0 gives (0, 2/k)."""
     return gamma * sigma * sigma * tau * delta, 2.0 / k * log1p_ratio(gamma * delta / k)
@@ -63,7 +63,7 @@ def quotes(
     )
 
 
-@kernel
+@hot_kernel
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:
     """Affine policy in ticks and orders for the remaining horizon ``tau_s``."""
     if not (p.kappa > 0.0 and p.gamma >= 0.0 and sigma >= 0.0 and tau_s >= 0.0):

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from mm.core.jit import hot_kernel, kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 
 MAX_Q: Final = 50  # largest inventory limit of a table, in orders
@@ -37,6 +37,7 @@ POLICY = np.dtype(
 MODEL_PARAMS = np.dtype(
     [
         ("model_id", "i8"),
+        ("table", "i8"),  # 1: the policy is a table, and making one allocates
         ("n_lots", "i8"),  # inventory limit in orders (tables, legacy_percent)
         ("gamma", "f8"),
         ("kappa", "f8"),
@@ -55,19 +56,19 @@ MODEL_PARAMS = np.dtype(
 )
 
 
-@kernel
+@hot_kernel
 def xi_of(p: Rec) -> float:
     """Execution-risk aversion: ``xi``, or ``gamma`` when it is negative."""
     return float(p.gamma if p.xi < 0.0 else p.xi)
 
 
-@kernel
+@hot_kernel
 def arrivals(p: Rec) -> float:
     """Fill rate at one fee from the reference price: what A is to quotes that start there (``step_out``)."""
     return float(p.A * math.exp(-p.kappa * p.fee))
 
 
-@kernel
+@hot_kernel
 def step_out(pol: Rec, fee: float) -> None:
     """Move both sides out by a fee [ticks].
 
@@ -82,7 +83,7 @@ def step_out(pol: Rec, fee: float) -> None:
             pol.delta_ask[i] += fee
 
 
-@kernel
+@hot_kernel
 def set_none(pol: Rec) -> None:
     """The policy quotes nothing: parameters are degenerate."""
     pol.kind = NO_QUOTE
@@ -91,7 +92,7 @@ def set_none(pol: Rec) -> None:
     pol.offset = math.nan
 
 
-@kernel
+@hot_kernel
 def set_affine(pol: Rec, half_spread: float, skew: float, offset: float) -> None:
     """delta_bid = half_spread + skew·q + offset, delta_ask = half_spread - skew·q - offset (ticks)."""
     if not (math.isfinite(half_spread) and math.isfinite(skew) and math.isfinite(offset)):
@@ -103,7 +104,7 @@ def set_affine(pol: Rec, half_spread: float, skew: float, offset: float) -> None
     pol.offset = offset
 
 
-@kernel
+@hot_kernel
 def fits_table(n_lots: int) -> bool:
     """A table policy can hold this inventory limit."""
     return 1 <= n_lots <= MAX_Q

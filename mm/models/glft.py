@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel, kernel
 from mm.models.tridiagonal import ground_state, march
 
 Floats = NDArray[np.float64]
@@ -40,19 +40,19 @@ class QuoteTable(NamedTuple):
     log_value: Floats  # ln v_q; v_0 gives the certainty equivalent of the PnL from flat, ln(v_0)/k
 
 
-@kernel
+@hot_kernel
 def log1p_ratio(z: float) -> float:
     """ln(1+z)/z, 1 at z = 0."""
     return math.log1p(z) / z if z > 0.0 else 1.0
 
 
-@kernel
+@hot_kernel
 def liquidity_term(k: float, xi: float, delta: float) -> float:
     """c1 = ln(1+ξΔ/k)/(ξΔ): the half spread of a maker without inventory; 1/k at ξ=0."""
     return log1p_ratio(xi * delta / k) / k
 
 
-@kernel
+@hot_kernel
 def closed_form(
     gamma: float, k: float, A: float, sigma: float, delta: float, xi: float, mu: float, impact: float
 ) -> tuple[float, float, float, float, float]:
@@ -126,7 +126,7 @@ def table_from_ratios(rho: Floats, k: float, base: float, delta_bid: Floats, del
     delta_ask[0] = math.nan
 
 
-@kernel
+@hot_kernel
 def solvable(gamma: float, k: float, A: float, sigma: float, delta: float, xi: float, n_lots: int) -> bool:
     """The parameters describe a market maker at all (also false for nan)."""
     return gamma >= 0.0 and k > 0.0 and A > 0.0 and sigma >= 0.0 and delta > 0.0 and xi >= 0.0 and n_lots >= 1

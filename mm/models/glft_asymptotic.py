@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 from mm.models.base import arrivals, set_affine, set_none, xi_of
 from mm.models.glft import closed_form, solvable
 
 
-@kernel
+@hot_kernel
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:  # noqa: ARG001 - one signature for all models
     """Affine policy in ticks and orders. ``tau_s`` has no influence."""
     xi = xi_of(p)

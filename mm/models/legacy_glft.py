@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 from mm.models.base import set_affine, set_none
 
@@ -25,7 +25,7 @@ class LegacyGlft(NamedTuple):
     second_term: float
 
 
-@kernel
+@hot_kernel
 def coefficients(gamma: float, k: float, A: float, sigma: float) -> tuple[float, float, float]:
     """(first term, second term, skew) for order size 1; the half spread is the sum of the terms. Needs gamma > 0."""
     variance_cost = gamma * sigma * sigma / (2.0 * A * k)
@@ -46,7 +46,7 @@ def small_gamma_limit(gamma: float, k: float, A: float, sigma: float) -> tuple[f
     return 1.0 / k + 0.5 * skew, skew
 
 
-@kernel
+@hot_kernel
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:  # noqa: ARG001 - one signature for all models
     """Affine policy in ticks and orders, as wrong as the document has it."""
     if not (p.gamma > 0.0 and p.kappa > 0.0 and p.A > 0.0 and sigma >= 0.0):

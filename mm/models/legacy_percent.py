@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Final, NamedTuple
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 from mm.models.base import set_affine, set_none
 from mm.models.glft import log1p_ratio
@@ -46,7 +46,7 @@ def equivalent_skew(q: float, gamma: float, sigma: float, tau: float, spread: fl
     return q * gamma * sigma * sigma * tau / (0.5 * spread)
 
 
-@kernel
+@hot_kernel
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:
     """Affine policy: each side a clamped fraction of ``mid_ticks``, times (1 ± q/n_lots); gamma, kappa as they come."""
     if not (p.kappa > 0.0 and p.gamma >= 0.0 and sigma >= 0.0 and tau_s >= 0.0 and p.mid_ticks > 0.0 and p.n_lots >= 1):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mm.core.jit import kernel
+from mm.core.jit import hot_kernel
 from mm.core.types import Rec
 from mm.models.base import set_affine, set_none
 
@@ -20,13 +20,13 @@ MODULUS: Final = 2147483647
 MULTIPLIER: Final = 48271
 
 
-@kernel
+@hot_kernel
 def next_draw(state: int) -> int:
     """The state after ``state``, both in 1..MODULUS - 1."""
     return state * MULTIPLIER % MODULUS
 
 
-@kernel
+@hot_kernel
 def first_draw(seed: int) -> int:
     """Where a seed starts; near seeds begin far apart."""
     state = 1 + abs(seed) % (MODULUS - 1)
@@ -35,7 +35,7 @@ def first_draw(seed: int) -> int:
     return state
 
 
-@kernel
+@hot_kernel
 def refresh(pol: Rec, p: Rec, sigma: float, tau_s: float) -> None:  # noqa: ARG001 - one signature for all models
     """A fresh pair of distances in ticks."""
     if not (p.kappa > 0.0 and p.gamma >= 0.0 and sigma >= 0.0):

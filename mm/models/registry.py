@@ -86,6 +86,7 @@ def model_params(
     params = records(1, MODEL_PARAMS)
     p = params[0]
     p["model_id"], p["n_lots"] = MODELS[model].model_id, n_lots
+    p["table"] = MODELS[model].shape == "table"
     p["gamma"], p["kappa"], p["A"], p["sigma"] = gamma, kappa, A, sigma
     p["xi"] = -1.0 if xi is None else xi
     p["mu"], p["impact"], p["horizon_s"] = mu, impact, horizon_s

@@ -13,9 +13,10 @@ from mm.core.types import CANCELING, LIVE, PLACE, Rec, RecArray
 from mm.sim.exchange import advance
 from mm.sim.latency import arrival_ns
 from mm.sim.liquidation import floored_equity
+from mm.sim.settle import catch_up, everyone, has_traded, is_news, settle, wake, write_sample
 from mm.sim.state import FLIGHT_ROWS, FUNDED, LIQUIDATED, REPORT_ROWS
 from mm.sim.tables import Messages, Observed, Strategies, Venue
-from mm.strategy.kernel import policy_due, quote, refresh_policy
+from mm.strategy.kernel import policy_due, quote, refresh_affine_policy, refresh_policy
 from mm.strategy.orders import diff_orders, on_exec, simulated_fee
 from mm.strategy.portfolio import apply_liquidation
 from mm.strategy.rate import hold_back
@@ -59,12 +60,6 @@ def _deliver(v: Venue, g: Strategies, k: int, until_ns: int) -> None:
 
 
 @inline_kernel
-def _has_traded(s: Rec) -> bool:
-    """There is a profit to speak of: fills, or inventory from the start."""
-    return bool(s.fills > 0 or s.pos_lots != 0)
-
-
-@inline_kernel
 def _mark(v: Venue, g: Strategies, k: int, mid: float, now_ns: int) -> None:
     """Equity, drawdown and daily loss of strategy ``k`` at a new mid; a breach halts it."""
     s = g.state[k]
@@ -81,7 +76,7 @@ def _take_marks(v: Venue, g: Strategies, marks: RecArray, first: int, last: int)
         for k in range(v.sets.shape[0]):
             if v.sets[k].reports_head < v.sets[k].reports_tail:
                 _deliver(v, g, k, mark.ts_ns)
-            if _has_traded(g.state[k]):
+            if has_traded(g.state[k]):
                 _mark(v, g, k, mark.mid, mark.ts_ns)
 
 
@@ -122,40 +117,63 @@ def _account(z: Rec, valid: int, both: bool, now_ns: int) -> None:
 
 @inline_kernel
 def _listen(v: Venue, g: Strategies, f: Rec, now_ns: int) -> int:
-    """Every strategy hears its reports and marks its equity; returns whose policy is due, a bit each."""
+    """Those awake hear their reports and mark their equity; fresh policies; returns whose table is due, a bit each."""
     due = 0
-    for k in range(v.sets.shape[0]):
+    cursor = v.cursor[0]
+    awake = cursor.awake
+    while awake != 0:
+        k = lowest_bit(awake)
+        awake &= awake - 1
         z, s = v.sets[k], g.state[k]
         if z.reports_head < z.reports_tail:
             _deliver(v, g, k, now_ns)
+        if z.reports_head == z.reports_tail:
+            cursor.heard &= ~(1 << k)
         z.bid_tick, z.ask_tick = _resting(g.orders[k].slots)
         _account(z, f.valid, z.bid_tick != 0 and z.ask_tick != 0, now_ns)
-        if f.valid and _has_traded(s):
+        if f.valid and has_traded(s):
             _mark(v, g, k, f.mid, now_ns)
         if policy_due(f, s, now_ns, False):
-            due |= 1 << k
+            if g.model[k].table:
+                due |= 1 << k
+            else:
+                refresh_affine_policy(f, g.model[k], g.policy[k], g.params[k], s, now_ns)
     return due
 
 
 @inline_kernel
 def _act(v: Venue, g: Strategies, f: Rec, now_ns: int, samples: RecArray, row: int) -> None:
-    """Every strategy quotes and sends what its targets ask for; ``row`` of the samples is written, none if negative."""
+    """Those awake quote and send what their targets ask for; ``row`` of the samples is written, none if negative."""
     t = g.target[0]
-    for k in range(v.sets.shape[0]):
-        s, p, own = g.state[k], g.params[k], g.orders[k].slots
+    awake = v.cursor[0].awake
+    while awake != 0:
+        k = lowest_bit(awake)
+        awake &= awake - 1
+        z, s, p, own = v.sets[k], g.state[k], g.params[k], g.orders[k].slots
+        clamped, pulled = s.clamped, s.pulled
         quote(f, g.policy[k], p, s, False, t)
+        z.clamping, z.pulling = s.clamped - clamped, s.pulled - pulled
+        z.decided += 1
         n_cmds = diff_orders(p, s, g.limits[k], own, t, 0, now_ns, g.cmds)
+        settle(v, g, k, n_cmds, f.valid, now_ns)
         if n_cmds > 0:
             n_cmds = hold_back(g.rate[k], own, g.cmds, n_cmds, now_ns)
             _send(v, k, g.cmds, n_cmds, now_ns)
         if row >= 0:
-            z, kept = v.sets[k], samples[k, row]
-            kept.ts_ns = now_ns
-            kept.mid = f.mid
-            kept.pnl_usd = floored_equity(s, p, z, f.mid) if _has_traded(s) else 0.0
-            kept.pos_lots = s.pos_lots
-            kept.bid_tick = z.bid_tick
-            kept.ask_tick = z.ask_tick
+            pnl_usd = 0.0
+            if has_traded(s):
+                pnl_usd = g.loss[k].pnl_usd if f.valid else floored_equity(s, p, z, f.mid)
+            write_sample(samples[k, row], z, s, pnl_usd, f.mid, now_ns)
+
+
+@inline_kernel
+def _catch_up_all(
+    v: Venue, g: Strategies, seen: Observed, who: int, d: int, done: int, samples: RecArray, stride: int
+) -> None:
+    while who != 0:
+        k = lowest_bit(who)
+        who &= who - 1
+        catch_up(v, g, seen, k, d, done, samples, stride)
 
 
 @hot_kernel
@@ -168,16 +186,22 @@ def _decide_all(
     ``resumed``: the policies that decision ``d`` waited for are fresh now.
     """
     n = v.sets.shape[0]
+    cursor = v.cursor[0]
     while d < seen.decide_ns.shape[0]:
         now_ns = seen.decide_ns[d]
         f = seen.features[d]
         if not resumed:
-            if v.fills.shape[0] - v.cursor[0].fills < 4 * n + 64:
+            if v.fills.shape[0] - cursor.fills < 4 * n + 64:
                 break
             advance(v, t, now_ns)
-            mark = seen.mark_end[d - 1] if d > 0 else 0
-            if seen.mark_end[d] > mark:
-                _take_marks(v, g, seen.marks, mark, seen.mark_end[d])
+            news = is_news(seen, d)
+            if news:
+                cursor.awake = everyone(v)
+            else:
+                wake(v, now_ns)
+            _catch_up_all(v, g, seen, cursor.awake, d, done, samples, stride)
+            if news:
+                _take_marks(v, g, seen.marks, seen.mark_end[d - 1] if d > 0 else 0, seen.mark_end[d])
             due = _listen(v, g, f, now_ns)
             if due != 0:
                 return d, due
@@ -185,6 +209,7 @@ def _decide_all(
         number = done + d
         _act(v, g, f, now_ns, samples, number // stride if number % stride == 0 else -1)
         d += 1
+    _catch_up_all(v, g, seen, everyone(v), d, done, samples, stride)
     return d, 0
 
 
@@ -197,6 +222,7 @@ def replay(
     Stops early when the fill table is nearly full. ``done`` decisions of the run lie behind, which places the
     samples: (n, rows), one row a strategy every ``stride`` decisions.
     """
+    v.cursor[0].awake = everyone(v)  # a caller may have halted them
     d, due = first, 0
     while True:  # one call in the text: the compiler makes a copy for every constant argument
         d, due = _decide_all(t, seen, v, g, d, due != 0, done - first, samples, stride)

@@ -36,6 +36,7 @@ def report(v: Venue, k: int, kind: int, o_id: int, side: int, tick: int, lots: i
 
     Constants pass through ``int``: the compiler would make a copy of ``_write`` for each of them.
     """
+    v.cursor[0].heard |= 1 << k
     return _write(
         v.sets[k], v.connections[2 * k + 1], v.series, v.reports, k * REPORT_ROWS, int(kind), int(o_id), int(side),
         tick, int(lots), ts_ns,

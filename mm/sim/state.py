@@ -111,6 +111,11 @@ SET = np.dtype(
         ("both_ns", "i8"),  # both sides resting
         ("bid_tick", "i8"),  # our acknowledged quotes at the decision, 0: none
         ("ask_tick", "i8"),
+        # while nothing is new a strategy's decisions are its last one again (mm.sim.settle)
+        ("settled_until_ns", "i8"),  # 0: the next decision must be made
+        ("decided", "i8"),  # decisions of the run that are booked
+        ("clamping", "i8"),  # 1: a spread bound moved a quote at the last decision
+        ("pulling", "i8"),  # 1: no quote at the last decision
     ]
 )
 """One strategy of a pass, apart from the decision kernel's own records."""
@@ -123,6 +128,9 @@ EXCHANGE = np.dtype(
         ("by_mark", "i8"),  # 1: margins are checked at MARK events, not at mids
         ("message", "i8"),  # next message of the tape
         ("fills", "i8"),  # rows used of the fill table
+        ("heard", "i8"),  # strategies with a report on its way or arrived, a bit each
+        ("awake", "i8"),  # strategies that decide now, a bit each
+        ("wake_ns", "i8"),  # when the first of the settled ones must decide again
     ]
 )  # fmt: skip
 """The exchange's cursor through the tape."""
@@ -134,5 +142,7 @@ MARK = np.dtype([("ts_ns", "i8"), ("mid", "f8")])
 """A new mid [ticks], as the strategy learns of it."""
 
 FLIGHT_ROWS: Final = 64  # rings, per strategy
-REPORT_ROWS: Final = 4096  # a big order is filled in many pieces between two decisions
+# a big order is filled in many pieces between two decisions; not a power of two, or all rings would start in the same
+# set of the cache
+REPORT_ROWS: Final = 4095
 GROUP: Final = 64  # strategies in one pass: one bit each

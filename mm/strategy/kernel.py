@@ -15,8 +15,9 @@ from mm.core.book import Levels, apply
 from mm.core.jit import hot_kernel, kernel
 from mm.core.types import BUY, BUY_SIDE, FUNDING, LAST, SELL, SELL_SIDE, Rec, RecArray
 from mm.models.base import deltas
-from mm.models.dispatch import refresh
+from mm.models.dispatch import refresh, refresh_affine
 from mm.strategy.features import sample_volatility, sigma, update_touch
+from mm.strategy.orders import NEVER_NS
 from mm.strategy.overlays import bound_spread, inventory_lots
 from mm.strategy.portfolio import apply_funding
 from mm.strategy.rounding import round_quotes
@@ -50,20 +51,38 @@ def policy_due(f: Rec, s: Rec, now_ns: int, stale: bool) -> bool:
     return bool(s.halted == 0 and not stale and f.valid != 0 and now_ns >= s.next_refresh_ns)
 
 
-@kernel
-def refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
-    """The model's policy at the volatility of now. Table models allocate; nothing else in a decision does."""
+@hot_kernel
+def renew(f: Rec, p: Rec, s: Rec, now_ns: int) -> float:
+    """Take the volatility of now for a policy that is due: its horizon [s], nan when the one at hand still holds."""
     if s.start_ns == 0:
         s.start_ns = now_ns
     before = s.sigma
     s.sigma = p.static_sigma if p.static_sigma >= 0.0 else sigma(f, p.sigma_floor)
-    if p.timeless == 0 or s.sigma != before or s.next_refresh_ns == 0:
-        tau_s = p.horizon_s
-        if p.session:
-            horizon_ns = max(int(p.horizon_s * 1e9), 1)
-            tau_s = (horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9
+    holds = p.timeless and s.sigma == before and s.next_refresh_ns != 0
+    # a configured volatility never changes, and a policy that follows from it alone lasts
+    s.next_refresh_ns = NEVER_NS if p.timeless and p.static_sigma >= 0.0 else now_ns + p.refresh_ns
+    if holds:
+        return math.nan
+    if not p.session:
+        return float(p.horizon_s)
+    horizon_ns = max(int(p.horizon_s * 1e9), 1)
+    return (horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9
+
+
+@hot_kernel
+def refresh_affine_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
+    """``refresh_policy`` of a model without a table."""
+    tau_s = renew(f, p, s, now_ns)
+    if not math.isnan(tau_s):
+        refresh_affine(policy, model, s.sigma, tau_s)
+
+
+@kernel
+def refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
+    """The model's policy at the volatility of now. Table models allocate; nothing else in a decision does."""
+    tau_s = renew(f, p, s, now_ns)
+    if not math.isnan(tau_s):
         refresh(policy, model, s.sigma, tau_s)
-    s.next_refresh_ns = now_ns + p.refresh_ns
 
 
 @kernel

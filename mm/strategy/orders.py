@@ -23,6 +23,7 @@ from mm.core.types import (
 from mm.strategy.portfolio import apply_fill, fee_e8
 from mm.strategy.risk import gate
 
+NEVER_NS = (1 << 63) - 1
 MAX_COMMANDS = 8  # of one diff: every slot can be cancelled, at most one new order a side
 
 
@@ -103,6 +104,18 @@ def _keeps(o: Rec, p: Rec, tick: int, lots: int, now_ns: int) -> bool:
     if age_ns < p.min_age_ns:
         return True
     return bool(moved < p.threshold and age_ns < p.max_age_ns)
+
+
+@hot_kernel
+def kept_until_ns(p: Rec, orders: RecArray, t: Rec, now_ns: int) -> int:
+    """Until when a diff that sent nothing would send nothing again, if only time passes: no order grows too old."""
+    until_ns = NEVER_NS
+    for k in range(orders.shape[0]):
+        o = orders[k]
+        if o.state == LIVE and o.tick != (t.bid_tick if o.side == BUY_SIDE else t.ask_tick):
+            age_ns = p.min_age_ns if now_ns - o.ts_sent_ns < p.min_age_ns else p.max_age_ns
+            until_ns = min(until_ns, o.ts_sent_ns + age_ns)
+    return until_ns
 
 
 @hot_kernel

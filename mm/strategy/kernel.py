@@ -66,7 +66,7 @@ def renew(f: Rec, p: Rec, s: Rec, now_ns: int) -> float:
     if not p.session:
         return float(p.horizon_s)
     horizon_ns = max(int(p.horizon_s * 1e9), 1)
-    return (horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9
+    return float((horizon_ns - (now_ns - s.start_ns) % horizon_ns) * 1e-9)
 
 
 @hot_kernel

@@ -118,11 +118,8 @@ def replay_venue(
     lives = read_lives(run_dir, venue)
     names = [v.name for v in cfg.live.venues]
     at = names.index(venue)
-    heads = [_head(life.inbox) for life in lives]
-    first = next((h for h in heads if h is not None), None)
-    if first is None:
-        raise DataError(f"{run_dir}: the quoter of {venue} left no record")
-    instruments = [Instrument.from_dict(i) for i in first["instruments"]]
+    first = _first_head(lives)
+    instruments = instruments_of(lives)
     frames = Frames(run_dir, venue, get_venue(cfg.live.venues[at].kind).make_codec(instruments, ""))
     spec = DeskSpec(
         run_id=run_dir.name, desk=cfg.name, run_dir=str(run_dir), log_dir="", home="",
@@ -145,6 +142,19 @@ class _Nobody:
 
 
 _NOBODY: Final[Any] = _Nobody()
+
+
+def _first_head(lives: list[Life]) -> dict[str, Any]:
+    for life in lives:
+        head = _head(life.inbox)
+        if head is not None:
+            return head
+    raise DataError(f"{lives[0].inbox}: the quoter left no record")
+
+
+def instruments_of(lives: list[Life]) -> list[Instrument]:
+    """What the quoter traded, in the order of the records' instrument index; raises ``DataError``."""
+    return [Instrument.from_dict(i) for i in _first_head(lives)["instruments"]]
 
 
 def _head(inbox: Path) -> dict[str, Any] | None:

@@ -79,16 +79,20 @@ class SmallRun:
         end = self.now + int(seconds * 1e9)
         self._tick(end)
         while self._due and self._due[0][0] <= end:
-            self.now, _, what = heapq.heappop(self._due)
+            at, _, what = heapq.heappop(self._due)
+            self.now = max(self.now + 1, at)  # one exchange, one clock: no two things at once
             what()
         self.now = end
 
     def _tick(self, end: int) -> None:
         """The background, a millisecond at a time."""
-        self.exchange.background(SYMBOL, self.flow.due(self.now, 2_000), self.now)
+        self._background(self.flow.due(self.now, 2_000))
         self._publish()
         if self.now + MS <= end:
             heapq.heappush(self._due, (self.now + MS, next(self._number), lambda: self._tick(end)))
+
+    def _background(self, rows: list[tuple[int, int, int]]) -> None:
+        self.exchange.background(SYMBOL, rows, self.now)
 
     def close(self) -> None:
         self.raw.close()

@@ -117,6 +117,25 @@ def live(summary: dict[str, Any]) -> Table:
     return _table(shown)
 
 
+def _simulated(symbol: str, sim: dict[str, Any]) -> list[tuple[str, str]]:
+    if "error" in sim:
+        return [(f"  {symbol}", sim["error"])]
+    share = sim["pnl_diff_pct_of_capture"]
+    causes = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sim["causes"].items() if n) or "none"
+    return [
+        (f"  {symbol} simulated", f"{sim['fills_sim']:,} fills, live {sim['fills_live']:,}"),
+        ("  fills that are the same", f"{sim['fills_same']:,}; of the others: {causes}"),
+        ("  profit before fees", f"{sim['pnl_sim_usd']:+.4f} usd, live {sim['pnl_live_usd']:+.4f}"),
+        (
+            "  difference",
+            "-" if share is None else f"{share:.1f} % of the captured spread of {sim['capture_live_usd']:.4f} usd",
+        ),
+        ("  same market seen", f"at {sim['market_same_pct']:.2f} % of the decisions"),
+        *(("  note", note) for note in sim["notes"]),
+        ("  picture, fills, tape", sim["path"]),
+    ]
+
+
 def replay(found: dict[str, Any]) -> Table:
     """A replayed run: what ``replay --json`` has, a venue a block."""
     shown = [("run", str(found["run"]))]
@@ -129,6 +148,8 @@ def replay(found: dict[str, Any]) -> Table:
         if quotes["unreached"]:
             shown.append(("  beyond the record", f"{quotes['unreached']:,} decisions"))
         shown += [("  note", note) for note in quotes["notes"]]
+        for symbol, sim in venue.get("simulated", {}).items():
+            shown += _simulated(symbol, sim)
     return _table(shown)
 
 

@@ -21,6 +21,7 @@ import numba
 import numpy as np
 
 from mm.config.schema import DataConfig
+from mm.errors import ConfigError
 from mm.sim.tape import Tape, open_tape
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,6 +139,15 @@ def imported(raw: Path, market: str = "usdm") -> Path:
 
         import_binance([raw], path, Options(market=market))
     return path
+
+
+def replace_part(page: Path, begin: str, end: str, body: str) -> None:
+    """Put ``body`` between two lines of a page; raises ``ConfigError`` when one of them is missing."""
+    before, found, rest = page.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise ConfigError(f"{page}: needs the lines {begin!r} and {end!r}")
+    page.write_text(f"{before}{begin}\n{body}\n{end}{after}", encoding="utf-8")
 
 
 def arguments(description: str | None, add: Callable[[argparse.ArgumentParser], None] | None = None) -> Any:

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.common import ROOT, cache_dir
+from benchmarks.common import ROOT, cache_dir, replace_part
 from mm.config import RunConfig, load_config
 from mm.core import stats
-from mm.errors import ConfigError, DataError
+from mm.errors import DataError
 from mm.report.venue_tables import table
 from mm.sim.run import SimResult, simulate
 from mm.sim.tape import open_tape
@@ -164,12 +164,7 @@ def _bps(value: float | None) -> str:
 
 def write(page: Path, rows: list[Row]) -> None:
     """Replace the table between the marks; raises ``ConfigError`` when a mark is missing."""
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{page}: needs the lines {BEGIN!r} and {END!r}")
-    page.write_text(f"{before}{BEGIN}\n{markdown(rows)}\n{END}{after}", encoding="utf-8")
+    replace_part(page, BEGIN, END, markdown(rows))
 
 
 def main() -> int:

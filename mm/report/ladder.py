@@ -208,7 +208,7 @@ def picture(ladder: dict[str, Any], path: Path) -> None:
     axes[1].set_ylabel("blind control [bps of volume]\n± 2 standard errors")
     for ax in axes:
         ax.axhline(0.0, color=_ZERO, lw=0.8)
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0), frameon=False)  # beside no bar
     axes[1].set_xticks(x, labels, rotation=20)
     axes[1].set_xlabel("fill model, the most generous first")
     fig.savefig(path, dpi=110)

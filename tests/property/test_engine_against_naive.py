@@ -16,7 +16,7 @@ from mm.data.synth import SynthFlow, SynthSpec
 from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
 from tests.reference import naive_sim
-from tests.reference.plain import unless_plain
+from tests.reference.plain import examples
 
 
 @functools.cache
@@ -83,7 +83,7 @@ def test_every_fill_is_the_same(tape, model):
 
 
 @settings(
-    max_examples=unless_plain(16, 4),
+    max_examples=examples(16, 4),
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),

@@ -18,7 +18,7 @@ from mm.data.synth import SynthFlow, SynthSpec
 from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
 from tests.reference import naive_sim
-from tests.reference.plain import unless_plain
+from tests.reference.plain import examples
 
 RATE_E9 = 30_000_000  # 3 % a settlement, so that nobody overlooks it
 
@@ -203,7 +203,7 @@ def test_fees_by_tier():
         assert m["fees_usd"] == pytest.approx(rate * m["volume_usd"], rel=1e-9)
 
 
-@settings(max_examples=unless_plain(12, 4), deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=examples(12, 4), deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate))
 @given(
     kind=st.sampled_from(["linear", "inverse", "spot"]),
     marks=st.booleans(),

@@ -1,13 +1,14 @@
-"""Plain Python (NUMBA_DISABLE_JIT=1) is a hundred times slower and is run for its line coverage: less of it will do."""
+"""How many examples a costly property test looks at.
+
+Plain Python (NUMBA_DISABLE_JIT=1) is a hundred times slower and is run for its line coverage: few will do.
+RAYMAKER_EXAMPLES asks for another number, to search for hours.
+"""
 
 import os
-from typing import TypeVar
-
-T = TypeVar("T")
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 
 
-def unless_plain(compiled: T, plain: T) -> T:
-    """``compiled`` with compiled kernels, ``plain`` without."""
-    return plain if PLAIN else compiled
+def examples(compiled: int, plain: int) -> int:
+    """``compiled`` with compiled kernels, ``plain`` without, unless the environment says otherwise."""
+    return int(os.environ.get("RAYMAKER_EXAMPLES") or (plain if PLAIN else compiled))

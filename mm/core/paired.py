@@ -26,7 +26,8 @@ def block_length(x: Floats) -> int:
     """Length of the blocks for a series (n,): 1 where increments are independent, longer the longer they remember.
 
     Politis & White 2004 with the correction of Patton, Politis & White 2009, for circular blocks; at least the cube
-    root of n, since memory too weak to show in one sample widens an interval all the same.
+    root of n, since memory too weak to show in one sample widens an interval all the same. Memory that on the whole
+    takes back what it gave needs no longer ones: blocks that cut it make the interval wider, not narrower.
     """
     n = len(x)
     least = max(1, round(math.cbrt(n)))
@@ -46,29 +47,23 @@ def block_length(x: Floats) -> int:
     window = np.minimum(1.0, 2.0 * (1.0 - k / m))  # flat top, then falling
     spectrum = cov[0] + 2.0 * float(window @ cov[1 : m + 1])
     slope = 2.0 * float((window * k) @ cov[1 : m + 1])
-    if spectrum <= 0.0:
-        return max(least, most)
+    if spectrum <= cov[0]:
+        return least
     best = math.cbrt(1.5 * slope * slope / (spectrum * spectrum) * n)
     return int(max(least, min(math.ceil(best), most)))
 
 
-def bootstrap_means(series: Sequence[Sequence[Floats]], block: int, resamples: int, rng: np.random.Generator) -> Floats:
-    """Means of resampled series, (len(series), resamples); the same blocks are drawn for every series.
-
-    ``series[i]`` is one series in parts (one a tape), the parts of all of equal lengths, none shorter than ``block``.
-    """
-    lengths = [len(part) for part in series[0]]
-    if min(lengths) < block or any([len(p) for p in parts] != lengths for parts in series):
-        raise ValueError("every series needs the same parts, none shorter than a block")
-    sums = np.stack([np.concatenate([_block_sums(part, block) for part in parts]) for parts in series])
-    n = sums.shape[1]
-    count = -(-n // block)
-    out = np.empty((len(sums), resamples))
+def bootstrap_means(parts: Sequence[Floats], block: int, resamples: int, rng: np.random.Generator) -> Floats:
+    """Means of resampled series, (resamples,). ``parts``: one a tape, none shorter than ``block``."""
+    if min(len(part) for part in parts) < block:
+        raise ValueError("a part is shorter than a block")
+    sums = np.concatenate([_block_sums(part, block) for part in parts])
+    count = -(-len(sums) // block)
+    out = np.empty(resamples)
     rows = max(1, _CHUNK // count)
     for start in range(0, resamples, rows):
-        starts = rng.integers(0, n, size=(min(rows, resamples - start), count))
-        for i, own in enumerate(sums):
-            out[i, start : start + rows] = np.take(own, starts).sum(axis=1)
+        starts = rng.integers(0, len(sums), size=(min(rows, resamples - start), count))
+        out[start : start + rows] = np.take(sums, starts).sum(axis=1)
     return np.asarray(out / (count * block))
 
 

@@ -14,9 +14,10 @@ import numpy as np
 
 from mm.config.arms import Arm
 from mm.config.schema import DataConfig
+from mm.core.paired import MIN_BLOCKS
 from mm.data.candles import open_candles, read_meta
 from mm.errors import ConfigError
-from mm.sim.compare import Comparison, Market, Paths, Terms, compare
+from mm.sim.compare import MIN_FILLS, Comparison, Market, Paths, Terms, compare
 from mm.sim.tape import open_tape
 
 # figure of an arm: label, format
@@ -104,11 +105,17 @@ def verdict(pair: dict[str, Any], found: dict[str, Any]) -> str:
     if pair["identical"]:
         return f"{b} and {a} are the same on this data: every fill is equal and every difference exactly zero."
     rate = pair["usd_per_hour"]
+    if pair["few_fills"]:
+        apart = pair["fills_apart"]
+        more = f"; {MIN_FILLS} would take about {hours(found['hours'] * MIN_FILLS / apart)}" if apart else ""
+        return f"{b} against {a}: {money(rate)} $/h on {hours(found['hours'])}, too little data for an interval: " + (
+            f"the two differ in {apart} fills{more}." if apart else f"fewer than {MIN_FILLS} fills."
+        )
     if pair["few_blocks"]:
         return (
             f"{b} against {a}: {money(rate)} $/h on {hours(found['hours'])}, too little data for an interval "
-            f"({found['blocks']:.0f} independent stretches of {found['block_s']:.3g} s, "
-            f"{pair['blocks_needed']} are needed)."
+            f"({pair['blocks']:.0f} independent stretches of {pair['block_s']:.3g} s, "
+            f"{MIN_BLOCKS} are needed)."
         )
     said = f"{money(rate)} $/h, interval {money(pair['low'])} to {money(pair['high'])} $/h"
     could = f"data of {hours(found['hours'])} would mostly find {pair['mde_usd_per_hour']:,.3g} $/h"
@@ -133,7 +140,7 @@ def notes(found: dict[str, Any]) -> list[str]:
             if n > 1
             else f"interval at {found['level']:.3g}"
         )
-        + f"; blocks of {found['block_s']:.3g} s, {found['blocks']:.0f} of them in {hours(found['hours'])}"
+        + f"; blocks of {_span([pair['block_s'] for pair in found['pairs']])} s over {hours(found['hours'])}"
     ]
     for arm in found["arms"]:
         if arm["halted"]:
@@ -168,6 +175,11 @@ def render(found: dict[str, Any]) -> Any:
 
 def _text(value: float | None, style: str) -> str:
     return "-" if value is None else f"{value:{style}}"
+
+
+def _span(values: list[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
 
 
 # --- disk ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ differences are resampled in blocks over all tapes (``mm.core.paired``).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
-from mm.core.paired import MIN_BLOCKS, Estimate, block_length, bootstrap_means, estimate, memory_stretch
+from mm.core.paired import Estimate, block_length, bootstrap_means, estimate, memory_stretch
 from mm.data.candles import Candles
 from mm.errors import ConfigError
 from mm.sim.candles import simulate_candles
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 Market = Tape | Candles
 HOUR_S: Final = 3600.0
 RESAMPLES: Final = 4000
+MIN_FILLS: Final = 30  # that two arms do not share: how often rare events come cannot be told from fewer
 # figures of an arm over all tapes: summed, largest, and means weighted by another figure
 SUMMED: Final = ("pnl_usd", "fees_usd", "funding_usd", "volume_usd", "fills", "orders", "rejects", "alerts", "span_s")
 LARGEST: Final = ("max_drawdown_usd", "max_abs_position")
@@ -86,26 +88,27 @@ def compare(names: Sequence[str], configs: Sequence[RunConfig], markets: Sequenc
     level = 1.0 - (1.0 - terms.level) / len(pairs)  # Bonferroni: all intervals hold together at terms.level
     steps = [np.diff(p.pnl, axis=1) for p in paths]
     differences = [[own[b] - own[a] for own in steps] for a, b in pairs]
-    shortest = min(own.shape[1] for own in steps)
-    block = min(max((block_length(part) for parts in differences for part in parts), default=1), shortest)
     count = sum(own.shape[1] for own in steps)
-    rng = np.random.default_rng(terms.seed)
-    means = bootstrap_means(differences, block, terms.resamples, rng)
     hours = count * step_s / HOUR_S
     rows = []
-    for (a, b), parts, own in zip(pairs, differences, means, strict=True):
-        mean = float(sum(float(part.sum()) for part in parts)) / count
-        est = estimate(mean, own, count / block, level, memory_stretch(parts, block))
-        same = all(_same_trades(results[a], results[b]) for results in runs) and not any(part.any() for part in parts)
-        rows.append(_pair(names[a], names[b], est, HOUR_S / step_s, hours, terms.effect, len(pairs), identical=same))
+    for number, ((a, b), parts) in enumerate(zip(pairs, differences, strict=True)):
+        block = min(max(block_length(part) for part in parts), *(len(part) for part in parts))
+        means = bootstrap_means(parts, block, terms.resamples, np.random.default_rng([terms.seed, number]))
+        apart = sum(_fills_apart(results[a], results[b]) for results in runs)
+        same = apart == 0 and not any(part.any() for part in parts)
+        both = sum(len(results[b].fills) for results in runs)  # the same fills at another price: a fee, say
+        enough = same or (apart or both) >= MIN_FILLS
+        mean = sum(float(part.sum()) for part in parts) / count
+        est = estimate(mean, means, count / block if enough else 0.0, level, memory_stretch(parts, block))
+        row = _pair(names[a], names[b], est, HOUR_S / step_s, hours, terms.effect, len(pairs))
+        rows.append(row | {"detected": row["detected"] and not same, "identical": same, "fills_apart": apart,
+                           "few_fills": not enough, "block_s": block * step_s, "blocks": count / block})  # fmt: skip
     found = {
         "arms": [_arm(name, [results[k] for results in runs]) for k, name in enumerate(names)],
         "pairs": rows,
         "data": [_market(market) for market in markets],
         "hours": hours,
         "step_s": step_s,
-        "block_s": block * step_s,
-        "blocks": count / block,
         "resamples": terms.resamples,
         "comparisons": len(pairs),
         "level": terms.level,
@@ -159,13 +162,15 @@ def _paths(results: Sequence[SimResult], step_s: float) -> Paths:
     return Paths(t_ns, pnl)
 
 
-def _same_trades(one: SimResult, other: SimResult) -> bool:
-    names = [name for name in one.fills.dtype.names or () if name != "set"]
-    return len(one.fills) == len(other.fills) and all(np.array_equal(one.fills[n], other.fills[n]) for n in names)
+def _fills_apart(one: SimResult, other: SimResult) -> int:
+    """Fills that one of the two has and the other has not."""
+    a, b = (Counter(zip(*(r.fills[n].tolist() for n in ("ts_exch_ns", "side", "tick", "lots")), strict=True))
+            for r in (one, other))  # fmt: skip
+    return ((a - b) + (b - a)).total()
 
 
 def _pair(
-    a: str, b: str, est: Estimate, per_hour: float, hours: float, effect: float, comparisons: int, *, identical: bool
+    a: str, b: str, est: Estimate, per_hour: float, hours: float, effect: float, comparisons: int
 ) -> dict[str, Any]:
     """One comparison, in quote currency per hour: how much more ``b`` earns than ``a``."""
     known = math.isfinite(est.se)
@@ -184,10 +189,8 @@ def _pair(
         "mde_usd_per_hour": mde if known else None,
         "hours_for_effect": hours * (mde / effect) ** 2 if known else None,
         "hours_for_observed": hours * (mde / rate) ** 2 if known and rate != 0.0 else None,
-        "detected": bool(known and not identical and (est.low > 0.0 or est.high < 0.0)),
-        "identical": identical,
+        "detected": bool(known and (est.low > 0.0 or est.high < 0.0)),
         "few_blocks": not known,
-        "blocks_needed": MIN_BLOCKS,
     }
 
 

@@ -8,10 +8,12 @@ from rich.console import Console
 
 from mm.config.arms import arms_of
 from mm.config.load import RawConfig
+from mm.config.schema import RunConfig
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import ConfigError, DataError
 from mm.report.compare import hours, render, run, verdict
 from mm.sim.compare import Terms, compare
+from mm.sim.control import control_config
 from mm.sim.run import simulate
 from mm.sim.tape import from_store
 
@@ -55,11 +57,37 @@ def test_a_planted_difference_is_found_to_the_cent(tapes):
     assert "dear earns less than free" in verdict(pair, found)
 
 
+def test_intervals_of_arms_that_differ_by_luck_alone_mostly_hold_zero(tapes):
+    """Blind quoters that differ in their seed earn the same in the long run: the truth is zero, every time."""
+    blind = RunConfig.model_validate({"strategy": STRATEGY, "sim": {"maker_fee": "0 bps"}})
+    held = 0
+    for k in range(40):
+        pair = [control_config(blind, 2.0, seed) for seed in (2 * k, 2 * k + 1)]
+        (row,) = compare(["one", "two"], pair, tapes, Terms(resamples=500)).found["pairs"]
+        assert row["fills_apart"] >= 30
+        held += row["low"] <= 0.0 <= row["high"]
+    assert 34 <= held <= 40
+
+
 def test_an_arm_against_itself_is_exactly_nothing(tapes):
     (pair,) = compared(tapes, {"a": {}, "again": {}}).found["pairs"]
     assert pair["identical"]
     assert not pair["detected"]
     assert (pair["difference_usd"], pair["low"], pair["high"], pair["p"]) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_handful_of_fills_is_no_evidence(tapes):
+    """Rare fills make a smooth path and a confident interval; how rare they are is what is not known."""
+    rare = {"strategy.spread.min": "3 bps"}
+    (pair,) = compared(tapes, {"a": rare, "b": rare | {"strategy.requote.threshold": "6 ticks"}}).found["pairs"]
+    assert 0 < pair["fills_apart"] < 30
+    assert (pair["few_fills"], pair["low"], pair["p"]) == (True, None, None)
+    dear = {"a": rare, "b": rare | {"sim.maker_fee": "1 bps"}}  # the same few fills, dearer
+    found = compared(tapes, dear).found
+    assert 0 < found["arms"][0]["fills"] < 30
+    assert found["pairs"][0]["fills_apart"] == 0
+    assert found["pairs"][0]["few_fills"]
+    assert not found["pairs"][0]["detected"]
 
 
 def test_each_arm_is_what_it_is_alone(tapes):
@@ -144,11 +172,15 @@ def test_a_comparison_on_disk(stores, tmp_path):
 def test_the_words():
     assert [hours(x) for x in (0.01, 0.25, 5.0, 14.2, 24.0 * 9)] == ["1 min", "15 min", "5.0 h", "14 h", "9 days"]
     pair = {"a": "x", "b": "y", "identical": False, "few_blocks": False, "usd_per_hour": 0.4, "low": -2.0, "high": 2.9,
-            "mde_usd_per_hour": 3.6, "detected": False, "hours_for_effect": 14.0, "blocks_needed": 20}  # fmt: skip
-    found = {"effect_usd_per_hour": 1.0, "hours": 1.1, "blocks": 12.0, "block_s": 3.0}
+            "mde_usd_per_hour": 3.6, "detected": False, "hours_for_effect": 14.0, "few_fills": False,
+            "fills_apart": 80, "blocks": 12.0, "block_s": 3.0}  # fmt: skip
+    found = {"effect_usd_per_hour": 1.0, "hours": 1.1}
     assert verdict(pair, found) == (
         "no difference detectable between y and x: +0.40 $/h, interval -2.00 to +2.90 $/h; data of 1.1 h would mostly "
         "find 3.6 $/h: needs about 14 h of data for 1 $/h."
     )
     assert "one of 1 $/h would most likely show" in verdict(pair | {"mde_usd_per_hour": 0.9}, found)
+    few = pair | {"few_fills": True, "fills_apart": 4}
+    assert verdict(few, found).endswith("the two differ in 4 fills; 30 would take about 8.2 h.")
+    assert verdict(few | {"fills_apart": 0}, found).endswith("fewer than 30 fills.")
     assert "too little data" in verdict(pair | {"few_blocks": True}, found)

@@ -29,6 +29,7 @@ from mm.strategy.setup import resolve
 Floats = NDArray[np.float64]
 Market = Tape | Candles
 HOUR_S: Final = 3600.0
+MIN_BLOCK_S: Final = 5.0  # by then a fill has shown what it was worth: its loss belongs in the same block
 RESAMPLES: Final = 4000
 MIN_FILLS: Final = 30  # that two arms do not share: how often rare events come cannot be told from fewer
 # figures of an arm over all tapes: summed, largest, and means weighted by another figure
@@ -92,7 +93,8 @@ def compare(names: Sequence[str], configs: Sequence[RunConfig], markets: Sequenc
     hours = count * step_s / HOUR_S
     rows = []
     for number, ((a, b), parts) in enumerate(zip(pairs, differences, strict=True)):
-        block = min(max(block_length(part) for part in parts), *(len(part) for part in parts))
+        block = max(*(block_length(part) for part in parts), math.ceil(MIN_BLOCK_S / step_s))
+        block = min(block, *(len(part) for part in parts))
         means = bootstrap_means(parts, block, terms.resamples, np.random.default_rng([terms.seed, number]))
         apart = sum(_fills_apart(results[a], results[b]) for results in runs)
         same = apart == 0 and not any(part.any() for part in parts)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from mm.config.controls import ControlsConfig
 from mm.config.quantities import (
     DistanceQ,
     Fee,
@@ -121,7 +122,9 @@ class StrategyConfig(Section):
     ] = "mid"
     order_size: SizeQ = Size(Decimal(100), "usd")
     opening_base: SizeQ | None = None  # spot: held from the start, bought at the first mid
+    target_inventory: SizeQ | None = None  # spot: inventory is measured from here; default: none is wanted
     max_inventory: SizeQ | None = None  # the adding side is not quoted beyond it; default: n_lots order sizes
+    controls: ControlsConfig | None = None  # each off unless given
     spread: SpreadBounds = SpreadBounds()
     requote: RequoteConfig = RequoteConfig()
     refresh: Seconds = 1.0  # how often the model's policy is recomputed

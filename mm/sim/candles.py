@@ -166,6 +166,11 @@ def _run(cfg: RunConfig, candles: Candles, *, both: bool) -> tuple[SimResult, di
     """(result without metrics, the kernel's records, its counts)."""
     rows = np.array(candles.rows).view(np.recarray)
     r = resolve(cfg, candles.instrument, float(rows["open"][0]) * float(candles.instrument.tick_size))
+    if r.watch[0]["settings"]["on"]:
+        raise ConfigError(
+            "strategy.controls: a candle shows no ticks and no book, so tick_filter, displacement, momentum, regime, "
+            "volatility and thin_book cannot run on it; replay recorded events, or leave them out"
+        )
     z, fills = records(1, SET), records(2 * len(rows), FILL_ROW)
     stride = max(1, -(-len(rows) // MAX_SAMPLES))
     samples = records(-(-len(rows) // stride), SAMPLE)

@@ -151,7 +151,7 @@ def _act(v: Venue, g: Strategies, f: Rec, now_ns: int, samples: RecArray, row: i
         awake &= awake - 1
         z, s, p, own = v.sets[k], g.state[k], g.params[k], g.orders[k].slots
         clamped, pulled = s.clamped, s.pulled
-        quote(f, g.policy[k], p, s, False, t)
+        quote(f, g.policy[k], p, s, now_ns, False, t)
         z.clamping, z.pulling = s.clamped - clamped, s.pulled - pulled
         z.decided += 1
         n_cmds = diff_orders(p, s, g.limits[k], own, t, 0, now_ns, g.cmds)

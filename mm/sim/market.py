@@ -16,6 +16,7 @@ from mm.sim.observe import observe
 from mm.sim.state import EXCHANGE, MARK, OBSERVER
 from mm.sim.tables import Messages, Observed
 from mm.sim.tape import Tape
+from mm.strategy.controls.signals import SIGNALS, WATCH
 from mm.strategy.state import FEATURES
 
 CHUNK = 1 << 15  # decisions observed and replayed at a time
@@ -24,7 +25,7 @@ KEEP_DECISIONS = 1 << 18  # longer runs stream: nothing is kept
 
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """What strategies that share it see: decision moments, feed latency, volatility settings (kernel units)."""
+    """What strategies that share it see: decision moments, feed latency, settings of volatility and signals."""
 
     decide_ns: NDArray[np.int64]
     feed: Feed
@@ -32,10 +33,11 @@ class MarketView:
     halflife_s: float
     sigma2: float  # before the first sample
     cross: Cross | None = None  # the other venue in the reference price
+    signals: bytes = b""  # SIGNALS record of the controls, nothing when they need none
 
     def key(self) -> tuple[Any, ...]:
         ends = (len(self.decide_ns), int(self.decide_ns[0]), int(self.decide_ns[-1]), hash(self.decide_ns.tobytes()))
-        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2, self.cross)
+        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2, self.cross, self.signals)
 
 
 def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
@@ -66,6 +68,9 @@ def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
     touch[0].bb, touch[0].ba, touch[0].lowb, touch[0].hia = -1, n_levels, n_levels, -1
     observer, feature = records(1, OBSERVER), records(1, FEATURES)
     feature[0].sigma2 = view.sigma2
+    watch = records(1, WATCH)
+    if view.signals:
+        watch[0]["settings"] = np.frombuffer(view.signals, SIGNALS)[0]
     recv = receive_ns(tape, view.feed)
     stream = Messages(tape.words, tape.lots, recv, tape.msg_start, tape.msg_whole, base_tick)
     for start in range(0, len(view.decide_ns), CHUNK):
@@ -79,5 +84,5 @@ def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
             np.zeros(len(decide_ns), np.int64),
         )
         observer[0].marks = 0
-        observe(stream, bids, asks, touch[0], observer[0], feature[0], view.sample_ns, view.halflife_s, seen)
+        observe(stream, bids, asks, touch[0], observer[0], feature[0], watch[0], view.sample_ns, view.halflife_s, seen)
         yield seen._replace(marks=seen.marks[: int(observer[0].marks)].copy())

@@ -13,6 +13,7 @@ from mm.core.instrument import Instrument
 from mm.sim.fill_metrics import imbalance_ratio, inventory_over_time, realised_spread, round_trips, sharpe_interval
 from mm.sim.liquidation import floored_equity
 from mm.sim.state import REFUSALS
+from mm.strategy.controls.names import ACTS
 from mm.strategy.portfolio import fees_paid
 from mm.strategy.risk import HALT_REASONS
 
@@ -124,6 +125,7 @@ def summarise(
     lot = float(instrument.lot_size)
     return (
         out
+        | {f"acted_{name}": int(n) for name, n in zip(ACTS, s.control.acted, strict=True)}
         | {f"rejects_{reason}": int(count) for reason, count in zip(REFUSALS, refusals, strict=True)}
         | markouts_bps(quoted, samples)
         | realised_spread(quoted, samples)

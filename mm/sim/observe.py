@@ -12,9 +12,10 @@ import numpy as np
 
 from mm.core.jit import hot_kernel
 from mm.core.levels import clear_asks, clear_bids, set_ask, set_bid
-from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, Rec
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, Rec
 from mm.sim.tables import Column, Messages, Observed
-from mm.strategy.features import sample_volatility, set_touch
+from mm.strategy.controls.signals import look, look_deep, see
+from mm.strategy.features import set_touch
 
 
 @hot_kernel
@@ -44,17 +45,31 @@ def _keep(row: Rec, f: Rec) -> None:
     row.imbalance = f.imbalance
     row.sigma2 = f.sigma2
     row.trades = f.trades
+    row.mark = f.mark
+
+
+@hot_kernel
+def _keep_signals(row: Rec, f: Rec) -> None:
+    row.suspect = f.suspect
+    row.good_mid = f.good_mid
+    row.good_microprice = f.good_microprice
+    row.displacement = f.displacement
+    row.momentum = f.momentum
+    row.adx = f.adx
+    row.fast_sigma = f.fast_sigma
+    row.depth_bid_lots = f.depth_bid_lots
+    row.depth_ask_lots = f.depth_ask_lots
 
 
 @hot_kernel
 def observe(
-    t: Messages, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, sample_ns: int,
+    t: Messages, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, w: Rec, sample_ns: int,
     halflife_s: float, seen: Observed,
 ) -> None:  # fmt: skip
     """Replay the strategy's clock over ``seen.decide_ns``, filling features, marks and ``mark_end``.
 
-    Our orders are not in a recorded book, so nothing is netted out. ``bids``, ``asks``, ``touch``, ``ob`` and ``f``
-    carry over to the next chunk of decisions. There is room for one mark a message.
+    Our orders are not in a recorded book, so nothing is netted out. ``bids``, ``asks``, ``touch``, ``ob``, ``f``
+    and ``w`` carry over to the next chunk of decisions. There is room for one mark a message.
     """
     m = ob.message
     bb, ba, lowb, hia = touch.bb, touch.ba, touch.lowb, touch.hia
@@ -76,15 +91,22 @@ def observe(
                     bb, lowb = clear_bids(bids, i, bb, lowb)
                 elif kind == CLEAR_ASK:
                     ba, hia = clear_asks(asks, i, ba, hia)
+                elif kind == MARK or kind == FUNDING:
+                    f.mark = t.base_tick + i
             if t.whole[m]:
                 _take_touch(t, bids, asks, f, bb, ba)
                 if f.valid:
-                    sample_volatility(f, sample_ns, halflife_s, ts_ns)
+                    see(w, f, sample_ns, halflife_s, ts_ns)
                     if f.mid != ob.last_mid:
                         ob.last_mid = f.mid
                         _mark(seen, ob, ts_ns, f.mid)
             m += 1
         _take_touch(t, bids, asks, f, bb, ba)
+        if w.settings.on and f.valid:
+            look(w, f, now_ns)
+            if w.settings.depth_ticks >= 0:
+                look_deep(w, f, bids, asks, t.base_tick)
+            _keep_signals(seen.features[d], f)
         _keep(seen.features[d], f)
         seen.mark_end[d] = ob.marks
     ob.message = m

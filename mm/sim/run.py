@@ -61,8 +61,9 @@ def simulate_many(
 ) -> list[SimResult]:
     """Trials of many configs on one tape, up to 64 in one pass; results in the order of ``configs``.
 
-    Configs that see the market alike (decision moments, feed latency, volatility settings, the other venue) share a
-    pass; everything else may differ. No result depends on the grouping or on ``threads``.
+    Configs that see the market alike (decision moments, feed latency, settings of volatility and of the controls'
+    signals, the other venue) share a pass; everything else may differ. No result depends on the grouping or on
+    ``threads``.
 
     Raises:
         ConfigError: a config does not fit the instrument.
@@ -74,7 +75,7 @@ def simulate_many(
         clock = (cfg.sim.decide_every, feed_of(cfg.sim.feed_latency, cfg.seed))
         if clock not in times:
             times[clock] = decision_times(cfg, tape) if decide_ns is None else decide_ns
-        key = ((clock, cross_of(cfg, tape)), _volatility(r))
+        key = ((clock, cross_of(cfg, tape), _signals(r)), _volatility(r))
         if key not in views:
             views[key] = (market_view(cfg, r, tape, times[clock]), [])
         views[key][1].append(_Job(number, cfg, r))
@@ -105,12 +106,19 @@ def _volatility(r: StrategyRecords) -> tuple[int, float, float]:
     return int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
 
 
+def _signals(r: StrategyRecords) -> bytes:
+    """Settings of the signals that the controls need; nothing when they need none."""
+    settings = r.watch["settings"][0]
+    return settings.tobytes() if settings["on"] else b""
+
+
 def market_view(
     cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None = None
 ) -> MarketView:
     """What a config sees of a tape: configs with equal views share one pass."""
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
-    return MarketView(times, feed_of(cfg.sim.feed_latency, cfg.seed), *_volatility(r), cross=cross_of(cfg, tape))
+    feed, cross = feed_of(cfg.sim.feed_latency, cfg.seed), cross_of(cfg, tape)
+    return MarketView(times, feed, *_volatility(r), cross=cross, signals=_signals(r))
 
 
 def _run_pass(view: MarketView, jobs: Sequence[_Job], tape: Tape) -> list[tuple[int, SimResult]]:

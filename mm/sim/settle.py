@@ -74,6 +74,8 @@ def settle(v: Venue, g: Strategies, k: int, n_cmds: int, valid: int, now_ns: int
     z.settled_until_ns = 0
     if n_cmds != 0 or not valid or p.microprice or p.cross:  # these references move while the touch stands still
         return
+    if p.controls:  # they look deeper than the touch, and at the clock
+        return
     until_ns = kept_until_ns(p, g.orders[k].slots, g.target[0], now_ns)
     if s.halted == 0:
         until_ns = min(until_ns, s.next_refresh_ns)

@@ -13,10 +13,12 @@ import math
 
 from mm.core.book import Levels, apply
 from mm.core.jit import hot_kernel, kernel
-from mm.core.types import BUY, BUY_SIDE, FUNDING, LAST, SELL, SELL_SIDE, Rec, RecArray
+from mm.core.types import BUY, BUY_SIDE, FUNDING, LAST, MARK, SELL, SELL_SIDE, Rec, RecArray
 from mm.models.base import deltas
 from mm.models.dispatch import refresh, refresh_affine
-from mm.strategy.features import sample_volatility, sigma, update_touch
+from mm.strategy.controls.chain import allowed, count, priced, reducing, reference, run_chain
+from mm.strategy.controls.signals import look, look_deep, see, without_own
+from mm.strategy.features import sigma, update_touch
 from mm.strategy.orders import NEVER_NS
 from mm.strategy.overlays import bound_spread, inventory_lots
 from mm.strategy.portfolio import apply_funding
@@ -26,7 +28,7 @@ from mm.strategy.state import CROSSED_SELF, HALTED, INVENTORY, NO_BOOK, NO_POLIC
 
 @hot_kernel
 def on_event(
-    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, p: Rec, s: Rec, orders: RecArray,
+    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, w: Rec, p: Rec, s: Rec, orders: RecArray,
     kind: int, flags: int, tick: int, lots: int, ts_exch_ns: int, ts_recv_ns: int,
 ) -> None:  # fmt: skip
     """Take one market event into the book and the features (features move at the end of a message)."""
@@ -39,10 +41,13 @@ def on_event(
         f.trades += 1
     elif kind == FUNDING:
         apply_funding(s, p, tick, lots)
+        f.mark = tick
+    elif kind == MARK:
+        f.mark = tick
     if flags & LAST:
         update_touch(f, b, bids, asks, orders, p.own_in_feed)
         if f.valid:
-            sample_volatility(f, p.sigma_sample_ns, p.sigma_halflife_s, ts_recv_ns)
+            see(w, f, p.sigma_sample_ns, p.sigma_halflife_s, ts_recv_ns)
 
 
 @hot_kernel
@@ -87,14 +92,20 @@ def refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int)
 
 @kernel
 def decide(
-    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec,
+    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, w: Rec, model: Rec, policy: Rec, p: Rec, s: Rec,
     orders: RecArray, now_ns: int, stale: bool, t: Rec,
 ) -> None:  # fmt: skip
-    """Targets for one instrument, written into ``t`` (a TARGET record): features -> model -> overlays -> rounding.
+    """Targets for one instrument into ``t`` (a TARGET record): features -> model -> controls -> bounds -> rounding.
 
     No quote on a side is ``*_lots == 0``, with ``reason`` saying why. ``stale`` is the feed watchdog's verdict.
     """
     update_touch(f, books[i], bids, asks, orders, p.own_in_feed)
+    if w.settings.on and f.valid:
+        look(w, f, now_ns)
+        if w.settings.depth_ticks >= 0:
+            look_deep(w, f, bids, asks, books[i].base_tick)
+            if p.own_in_feed:
+                without_own(w, f, orders)
     decide_on(f, model, policy, p, s, now_ns, stale, t)
 
 
@@ -103,13 +114,14 @@ def decide_on(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int, stal
     """``decide`` on features that are up to date."""
     if policy_due(f, s, now_ns, stale):
         refresh_policy(f, model, policy, p, s, now_ns)
-    quote(f, policy, p, s, stale, t)
+    quote(f, policy, p, s, now_ns, stale, t)
 
 
 @hot_kernel
-def quote(f: Rec, policy: Rec, p: Rec, s: Rec, stale: bool, t: Rec) -> None:
+def quote(f: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int, stale: bool, t: Rec) -> None:
     """``decide_on`` with a policy that is not due (a simulation refreshes those of all its strategies first)."""
     s.decision += 1
+    t.acting = 0
     t.bid_lots = 0
     t.ask_lots = 0
     t.raw_bid = math.nan
@@ -122,27 +134,40 @@ def quote(f: Rec, policy: Rec, p: Rec, s: Rec, stale: bool, t: Rec) -> None:
     elif f.valid == 0:
         t.reason = NO_BOOK
     else:
-        _quote(f, policy, p, s, t)
+        _quote(f, policy, p, s, now_ns, t)
     if t.bid_lots == 0 and t.ask_lots == 0:
         s.pulled += 1
 
 
 @hot_kernel
-def _quote(f: Rec, policy: Rec, p: Rec, s: Rec, t: Rec) -> None:
+def _quote(f: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int, t: Rec) -> None:
+    on = p.controls != 0  # the plain path pays this branch for them, and no more
     ref = f.cross if p.cross and f.cross > 0.0 else f.microprice if p.microprice else f.mid
-    q = s.pos_lots / p.order_lots
+    q = (s.pos_lots - p.target_lots) / p.order_lots
+    t.reason = QUOTING
+    if on:
+        run_chain(f, p, s, now_ns, t)
+        ref, q = reference(f, p, ref, q)
     delta_bid, delta_ask = deltas(policy, q)
     t.raw_bid = ref - delta_bid
     t.raw_ask = ref + delta_ask
-    t.reason = QUOTING
     if math.isnan(delta_bid) and math.isnan(delta_ask):
         t.reason = NO_POLICY
         return
     bid_lots = inventory_lots(p, s.pos_lots, BUY_SIDE)
     ask_lots = inventory_lots(p, s.pos_lots, SELL_SIDE)
-    if bid_lots == 0 or ask_lots == 0:
+    raw_bid, raw_ask = t.raw_bid, t.raw_ask
+    if on:
+        bid_lots = allowed(p, s, t, BUY_SIDE, bid_lots)
+        ask_lots = allowed(p, s, t, SELL_SIDE, ask_lots)
+        raw_bid, raw_ask = priced(f, policy, p, t, raw_bid, raw_ask)
+        count(s, t)
+    if (bid_lots == 0 or ask_lots == 0) and t.reason == QUOTING:
         t.reason = INVENTORY
-    raw_bid, raw_ask, moved = bound_spread(p, ref, t.raw_bid, t.raw_ask)
+    raw_bid, raw_ask, moved = bound_spread(p, ref, raw_bid, raw_ask)
+    if on:
+        raw_bid, raw_ask, pressed = reducing(f, p, t, ref, raw_bid, raw_ask)
+        moved = moved or pressed
     if moved:
         s.clamped += 1
     t.reservation_price = ref + 0.5 * (delta_ask - delta_bid)

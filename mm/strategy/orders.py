@@ -20,6 +20,8 @@ from mm.core.types import (
     Rec,
     RecArray,
 )  # fmt: skip
+from mm.strategy.controls.chain import note
+from mm.strategy.controls.inventory import room_beside_working
 from mm.strategy.portfolio import apply_fill, fee_e8
 from mm.strategy.risk import gate
 
@@ -69,6 +71,8 @@ def on_exec(
     """
     k = find(orders, order_id)
     if kind == FILL:
+        if p.controls:
+            note(s, p, side, tick, lots)
         apply_fill(s, p, side, tick, lots, maker, fee_units_e8)
         if k >= 0:
             orders[k].lots -= lots
@@ -191,7 +195,9 @@ def _place(
     p: Rec, s: Rec, lim: Rec, orders: RecArray, instrument: int, side: int, tick: int, lots: int, now_ns: int,
     cmds: RecArray, n: int,
 ) -> int:  # fmt: skip
-    if n >= cmds.shape[0] or gate(lim, p, s, orders, side, tick, lots, now_ns) != 0:
+    if p.controls:
+        lots = room_beside_working(p, s, orders, side, lots)
+    if n >= cmds.shape[0] or lots == 0 or gate(lim, p, s, orders, side, tick, lots, now_ns) != 0:
         return n
     order_id = s.next_order
     if add(orders, order_id, side, tick, lots, now_ns) < 0:

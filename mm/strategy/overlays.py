@@ -1,7 +1,7 @@
-"""Controls between the model's quote and the order: each may only widen, shrink, pull or bound.
+"""What stands between every model's quote and the order: the inventory limit and the spread bounds.
 
-The chain is a list (``mm.strategy.kernel.decide`` runs it in order) and the spread bounds are its last member, so that
-nothing after them can move a price except tick rounding away from the touch.
+The optional controls come in between (``mm.strategy.controls.chain``). The bounds are last, so that nothing after them
+can move a price except tick rounding away from the touch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from mm.core.types import Rec
 def inventory_lots(p: Rec, pos_lots: int, side: int) -> int:
     """Size of a quote under the inventory limit: the order size, what is left of the limit, or 0."""
     if side > 0:
-        room = p.max_inventory_lots - pos_lots
+        room = p.max_inventory_lots - (pos_lots - p.target_lots)
     else:
-        room = p.max_inventory_lots + pos_lots
+        room = p.max_inventory_lots + (pos_lots - p.target_lots)
         if p.spot:
             room = min(room, pos_lots)
     lots = min(p.order_lots, room)

@@ -36,6 +36,7 @@ from mm.core.types import (
     RecArray,
     records,
 )  # fmt: skip
+from mm.strategy.controls.names import ACTS, names_of
 from mm.strategy.kernel import decide, on_event
 from mm.strategy.orders import diff_orders, on_exec
 from mm.strategy.portfolio import equity
@@ -46,29 +47,29 @@ from mm.strategy.state import REASONS
 
 @hot_kernel
 def run_events(
-    ev: RecArray, books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, params: RecArray,
-    states: RecArray, orders: RecArray,
+    ev: RecArray, books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, watches: RecArray,
+    params: RecArray, states: RecArray, orders: RecArray,
 ) -> None:  # fmt: skip
     """``on_event`` over a batch: one call from Python per batch instead of one per event."""
     for k in range(ev.shape[0]):
         e = ev[k]
         if e.instrument == i:
             on_event(
-                books, i, bids, asks, features[0], params[0], states[0], orders, e.kind, e["flags"], e.tick, e.lots,
-                e.ts_exch_ns, e.ts_recv_ns,
+                books, i, bids, asks, features[0], watches[0], params[0], states[0], orders, e.kind, e["flags"],
+                e.tick, e.lots, e.ts_exch_ns, e.ts_recv_ns,
             )  # fmt: skip
 
 
 @kernel
 def run_decide(
-    books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, models: RecArray, policies: RecArray,
-    params: RecArray, states: RecArray, limits: RecArray, rates: RecArray, orders: RecArray, now_ns: int,
-    stale: bool, targets: RecArray, cmds: RecArray,
+    books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, watches: RecArray, models: RecArray,
+    policies: RecArray, params: RecArray, states: RecArray, limits: RecArray, rates: RecArray, orders: RecArray,
+    now_ns: int, stale: bool, targets: RecArray, cmds: RecArray,
 ) -> int:  # fmt: skip
     """``decide``, ``diff_orders`` and the rate budget; returns the number of commands."""
     decide(
-        books, i, bids, asks, features[0], models[0], policies[0], params[0], states[0], orders, now_ns, stale,
-        targets[0],
+        books, i, bids, asks, features[0], watches[0], models[0], policies[0], params[0], states[0], orders, now_ns,
+        stale, targets[0],
     )  # fmt: skip
     n = diff_orders(params[0], states[0], limits[0], orders, targets[0], i, now_ns, cmds)
     return hold_back(rates[0], orders, cmds, n, now_ns) if n > 0 else n
@@ -132,7 +133,7 @@ class Quoter:
             if r is None:
                 self._warm_up(i, slot, mine.view(np.recarray))
             else:
-                run_events(mine, self._books, i, slot.bids, slot.asks, r.features, r.params, r.state, r.orders)
+                run_events(mine, self._books, i, slot.bids, slot.asks, r.features, r.watch, r.params, r.state, r.orders)
 
     def on_execs(self, execs: NDArray[Any], fees: Sequence[Decimal]) -> None:
         """Execution reports (EXEC array) with the fee that the venue charged for each."""
@@ -171,8 +172,8 @@ class Quoter:
                 continue
             r.state["next_order"][0] = self.next_order
             n = run_decide(
-                self._books, i, slot.bids, slot.asks, r.features, r.model, r.policy, r.params, r.state, r.limits,
-                r.rate, r.orders, now_ns, stale, r.target, r.cmds,
+                self._books, i, slot.bids, slot.asks, r.features, r.watch, r.model, r.policy, r.params, r.state,
+                r.limits, r.rate, r.orders, now_ns, stale, r.target, r.cmds,
             )  # fmt: skip
             self.next_order = int(r.state["next_order"][0])
             if n:
@@ -215,6 +216,8 @@ class Quoter:
             "ask": quotes.get("ask"),
             "sigma_per_sqrt_s": float(s.sigma) * tick,
             "reason": REASONS[int(t.reason)],
+            "acting": names_of(int(t.acting)),
+            "acted": {name: int(n) for name, n in zip(ACTS, s.control.acted, strict=True) if n},
             "fills": int(s.fills),
             "decisions": int(s.decision),
             "clamped": int(s.clamped),
@@ -246,7 +249,16 @@ class Quoter:
                 # the message that made the book valid is its own first sample: its last event is taken again
                 p = slot.bare
                 run_events(
-                    bare(events[k:]), self._books, i, slot.bids, slot.asks, p.features, p.params, p.state, p.orders
+                    bare(events[k:]),
+                    self._books,
+                    i,
+                    slot.bids,
+                    slot.asks,
+                    p.features,
+                    p.watch,
+                    p.params,
+                    p.state,
+                    p.orders,
                 )
                 return
 
@@ -255,6 +267,8 @@ class Quoter:
         lots = slot.pending_pos_lots
         s, p = r.state[0], r.params[0]
         s.pos_lots = lots
+        if lots:
+            s.control.protection.margin.entry = slot.pending_avg_tick
         if p.inverse:
             entry = slot.pending_avg_tick * p.tick_size
             s.cash_coin = lots * p.unit_value / entry if lots else 0.0

@@ -18,6 +18,8 @@ from mm.errors import ConfigError
 from mm.models.base import POLICY
 from mm.models.registry import MODELS, model_params
 from mm.models.risk_aversion import gamma_from_qmax
+from mm.strategy.controls.setup import fill_controls
+from mm.strategy.controls.signals import WATCH
 from mm.strategy.orders import MAX_COMMANDS
 from mm.strategy.rate import RATE, fill_rate
 from mm.strategy.risk import LIMITS, LOSS
@@ -38,6 +40,7 @@ class StrategyRecords:
     model: RecArray
     policy: RecArray
     features: RecArray
+    watch: RecArray
     state: RecArray
     orders: RecArray
     limits: RecArray
@@ -77,6 +80,12 @@ def _hold_opening(s: Any, cfg: RunConfig, instrument: Instrument, ref_price: flo
         raise ConfigError(f"strategy.opening_base: {instrument.symbol} is {instrument.kind}; only spot is held")
     s.pos_lots = _lots(cfg.strategy.opening_base, instrument, ref_price, "strategy.opening_base")
     s.cash_units = -round(int(s.pos_lots) * (ref_price / float(instrument.tick_size)))
+
+
+def _target(cfg: RunConfig, instrument: Instrument, ref_price: float) -> int:
+    if instrument.kind != "spot":
+        raise ConfigError(f"strategy.target_inventory: {instrument.symbol} is {instrument.kind}; a target is for spot")
+    return _lots(cfg.strategy.target_inventory, instrument, ref_price, "strategy.target_inventory")
 
 
 def order_lots(cfg: RunConfig, instrument: Instrument, ref_price: float) -> tuple[int, int]:
@@ -153,9 +162,9 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     )
     arrays = {
         "params": records(1, PARAMS), "policy": records(1, POLICY), "features": records(1, FEATURES),
-        "state": records(1, STATE), "orders": records(ORDER_SLOTS, ORDER), "limits": records(1, LIMITS),
-        "loss": records(1, LOSS), "rate": records(1, RATE), "target": records(1, TARGET),
-        "cmds": records(MAX_COMMANDS, COMMAND),
+        "watch": records(1, WATCH), "state": records(1, STATE), "orders": records(ORDER_SLOTS, ORDER),
+        "limits": records(1, LIMITS), "loss": records(1, LOSS), "rate": records(1, RATE),
+        "target": records(1, TARGET), "cmds": records(MAX_COMMANDS, COMMAND),
     }  # fmt: skip
     p = arrays["params"][0]  # by key: several times faster than by attribute, and a sweep resolves thousands
     p["order_lots"] = lots
@@ -163,6 +172,8 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p["max_inventory_lots"] = lots * m.n_lots
     if st.max_inventory is not None:
         p["max_inventory_lots"] = _lots(st.max_inventory, instrument, ref_price, "strategy.max_inventory")
+    if st.target_inventory is not None:
+        p["target_lots"] = _target(cfg, instrument, ref_price)
     p["spot"] = instrument.kind == "spot"
     p["inverse"] = instrument.kind == "inverse"
     per_lot = float(instrument.lot_size * instrument.contract_value)
@@ -193,6 +204,8 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p["min_age_ns"], p["max_age_ns"] = _ns(st.requote.min_age), _ns(st.requote.max_age)
     arrays["features"][0].sigma2 = sigma * sigma
     arrays["state"][0].next_order = 1
+    if st.controls is not None:
+        fill_controls(p, arrays["state"][0], arrays["watch"][0], st.controls, cfg.risk, instrument, ref_price)
     _hold_opening(arrays["state"][0], cfg, instrument, ref_price)
     fill_limits(arrays["limits"][0], cfg, instrument, ref_price)
     fill_rate(arrays["rate"][0], cfg.risk.rate_limit)

@@ -9,11 +9,15 @@ from typing import Final
 
 import numpy as np
 
+from mm.strategy.controls.layout import CONTROL, CONTROL_STATE
+from mm.strategy.controls.names import ACTS, FIRST_ACT
+
 PARAMS = np.dtype(
     [
         ("order_lots", "i8"),
         ("min_lots", "i8"),  # smallest order the venue takes
-        ("max_inventory_lots", "i8"),  # the adding side is not quoted beyond it
+        ("max_inventory_lots", "i8"),  # away from the target: the adding side is not quoted beyond it
+        ("target_lots", "i8"),  # inventory is measured from here
         ("spot", "i8"),  # 1: no short position
         ("inverse", "i8"),  # 1: PnL in base, 1/price
         ("unit_value", "f8"),  # quote value of one tick x lot (linear, spot); of one lot's contracts (inverse)
@@ -37,6 +41,8 @@ PARAMS = np.dtype(
         ("threshold", "f8"),  # ticks: a smaller move keeps the quote
         ("min_age_ns", "i8"),
         ("max_age_ns", "i8"),
+        ("controls", "i8"),  # which are on, a bit each (mm.strategy.controls.names); 0: none
+        ("control", CONTROL),
     ]
 )
 
@@ -56,6 +62,17 @@ FEATURES = np.dtype(
         ("sample_ns", "i8"),  # 0 before the first
         ("trades", "i8"),
         ("events", "i8"),
+        ("mark", "f8"),  # ticks, the venue's mark price; 0: it has told none
+        # signals of the controls (mm.strategy.controls.signals); only those that are asked for
+        ("suspect", "i8"),  # ±1: the tick filter does not believe the mid, above or below
+        ("good_mid", "f8"),  # last believed
+        ("good_microprice", "f8"),
+        ("displacement", "f8"),  # ticks away from the recent average
+        ("momentum", "f8"),  # the same over its own window
+        ("adx", "f8"),  # 0..100, nan: warming up
+        ("fast_sigma", "f8"),  # ticks/sqrt(s), the volatility guard's own
+        ("depth_bid_lots", "i8"),  # near the touch
+        ("depth_ask_lots", "i8"),
     ]
 )
 
@@ -82,6 +99,7 @@ STATE = np.dtype(
         ("clamped", "i8"),  # decisions in which a spread bound moved a quote
         ("pulled", "i8"),  # decisions without any quote
         ("halted", "i8"),  # a HALT_* reason
+        ("control", CONTROL_STATE),
     ]
 )
 
@@ -95,6 +113,14 @@ TARGET = np.dtype(
         ("reservation_price", "f8"),  # ticks
         ("raw_bid", "f8"),  # ticks, before the overlays; nan: no quote
         ("raw_ask", "f8"),
+        ("acting", "i8"),  # controls that acted on this decision, a bit each
+        # the controls' draft (mm.strategy.controls.draft); without controls it is not written
+        ("pulled", "i8"),  # 1: the bid, 2: the ask
+        ("reduce_only", "i8"),
+        ("widen_bid", "f8"),  # half-spreads
+        ("widen_ask", "f8"),
+        ("scale_bid", "f8"),  # of the order size
+        ("scale_ask", "f8"),
     ]
 )
 
@@ -105,4 +131,5 @@ INVENTORY: Final = 3
 HALTED: Final = 4
 STALE: Final = 5
 CROSSED_SELF: Final = 6
-REASONS: Final = ("quoting", "no_book", "no_policy", "inventory_limit", "halted", "stale_feed", "crossed_self")
+REASONS: Final = ("quoting", "no_book", "no_policy", "inventory_limit", "halted", "stale_feed", "crossed_self", *ACTS)
+assert REASONS[FIRST_ACT] == ACTS[0]

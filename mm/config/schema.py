@@ -154,7 +154,7 @@ class MarginTier(Section):
 
 
 class MarginConfig(Section):
-    """Isolated margin of a perpetual in a simulation; no tiers: never liquidated."""
+    """Isolated margin of a perpetual in a simulation; no tiers: no liquidation, no refusal for want of margin."""
 
     tiers: Annotated[list[MarginTier], Field(max_length=16)] = [MarginTier()]
     maintenance: Literal["entry_mm", "mark_mm", "mark_mm_fee"] = "mark_mm"  # FORMULAS section 7

@@ -11,7 +11,8 @@ from mm.config.load import RawConfig
 from mm.config.schema import RunConfig
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import ConfigError, DataError
-from mm.report.compare import hours, render, run, verdict
+from mm.report.compare import hours, notes, render, run, verdict
+from mm.sim.candles import candles_of
 from mm.sim.compare import Terms, compare
 from mm.sim.control import control_config
 from mm.sim.run import simulate
@@ -184,3 +185,13 @@ def test_the_words():
     assert verdict(few, found).endswith("the two differ in 4 fills; 30 would take about 8.2 h.")
     assert verdict(few | {"fills_apart": 0}, found).endswith("fewer than 30 fills.")
     assert "too little data" in verdict(pair | {"few_blocks": True}, found)
+
+
+def test_candles_are_compared_too(tapes):
+    candles = candles_of(tapes[0], 1.0)
+    made = arms(free={}, dear={"sim.maker_fee": "1 bps"})
+    found = compare([a.name for a in made], [a.config for a in made], [candles], Terms()).found
+    assert found["arms"][1]["fees_usd"] > 0.0
+    assert found["data"][0]["mode"] == "candles"
+    assert found["pairs"][0]["difference_usd"] == pytest.approx(-found["arms"][1]["fees_usd"], rel=1e-6)
+    assert any("candles" in note for note in notes(found))

@@ -162,7 +162,7 @@ def render(found: dict[str, Any]) -> Any:
 
     data = ", ".join(f"{m['instrument']} {m['span_s']:,.0f} s" for m in found["data"])
     out = Table(title=f"{found['name']} on {data}", title_justify="left")
-    out.add_column("")
+    out.add_column("", no_wrap=True)
     for arm in found["arms"]:
         out.add_column(arm["name"], justify="right")
     for key, (label, style) in _ROWS.items():

@@ -27,6 +27,7 @@ from mm.strategy.state import FEATURES, PARAMS, STATE, TARGET
 
 FOREVER_NS = np.iinfo(np.int64).max
 EXACT_FILLS = 10_000  # fees of so many whole orders must fit the ledger's integers
+MIN_LOTS_AT = 0.9  # of the reference price: the smallest order in lots holds down to there
 MAX_LOTS = 10**12  # so that sums of price times size stay exact in 64 bits
 
 
@@ -168,7 +169,8 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     }  # fmt: skip
     p = arrays["params"][0]  # by key: several times faster than by attribute, and a sweep resolves thousands
     p["order_lots"] = lots
-    p["min_lots"] = smallest
+    # what a control shrinks an order to must still be worth the smallest order after the price has fallen
+    p["min_lots"] = max(smallest, min(lots, instrument.min_lots(round(MIN_LOTS_AT * ref_price / tick))))
     p["max_inventory_lots"] = lots * m.n_lots
     if st.max_inventory is not None:
         p["max_inventory_lots"] = _lots(st.max_inventory, instrument, ref_price, "strategy.max_inventory")

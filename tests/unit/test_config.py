@@ -1,6 +1,7 @@
 """Configs: defaults survive a round trip, and every mistake is one line with file, line, key and a way out."""
 
 import json
+from decimal import Decimal
 
 import pytest
 import yaml
@@ -237,3 +238,13 @@ def test_limits_are_what_the_config_says():
     assert lim.max_pos_lots == 1000
     assert lim.max_notional_usd == 6000  # the smaller of the limit and equity times leverage
     assert box.r.params[0].max_inventory_lots == 10 * box.r.params[0].order_lots
+
+
+@pytest.mark.parametrize(
+    ("order", "lots", "smallest"), [("100.5 usd", 167, 167), ("110 usd", 183, 183), ("300 usd", 500, 186)]
+)
+def test_a_shrunk_order_is_still_large_enough_after_the_price_has_fallen(order, lots, smallest):
+    """$100 at $60,000 are 167 lots of 0.00001; at $54,000 they are 186, unless the order itself is smaller."""
+    fine = instrument(lot_size=Decimal("0.00001"), min_notional=Decimal(100))
+    p = Box({"strategy": {"order_size": order}}, inst=fine).r.params[0]
+    assert (p.order_lots, p.min_lots) == (lots, smallest)

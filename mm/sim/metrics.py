@@ -114,6 +114,7 @@ def summarise(
         "quote_uptime": float(z.both_ns) * 1e-9 / span_s if span_s else 0.0,
         "clamped_share": int(s.clamped) / decisions,
         "pulled_share": int(s.pulled) / decisions,
+        "paused_share": int(s.control.paused) / decisions,
         "sharpe_annual": sharpe_annual(samples) if enough else None,
         "spread_capture_bps": spread_capture_bps(quoted),
         "span_s": span_s,

@@ -125,6 +125,8 @@ def count(s: Rec, t: Rec) -> None:
     for k in range(len(ACTS)):
         if t.acting >> k & 1:
             s.control.acted[k] += 1
+    if t.pulled != 0:
+        s.control.paused += 1
 
 
 @hot_kernel

@@ -39,5 +39,6 @@ CONTROL_STATE = np.dtype(
         ("rebalance", "i8"),
         ("protection", PROTECTION_STATE),
         ("acted", "i8", (len(ACTS),)),  # decisions in which each acted
+        ("paused", "i8"),  # decisions in which any of them kept a side from being quoted
     ]
 )

@@ -38,6 +38,7 @@ STEPS: Final = {  # what a profile locks or does not assume, asked for by name
         ("25x, unlocked", ("risk.max_leverage=25", "risk.leverage=25")),
         ("50x, unlocked", ("risk.max_leverage=50", "risk.leverage=50")),
     ),
+    "optimized": (("pulled at ADX 30, as in the documents", ("strategy.controls.regime.pull=30",)),),
     "paradex-rebate": (("with the rebate of 2025", ("sim.fee_tier=paradex:rebate-2025",)),),
 }
 MIN_UPTIME, MAX_CLAMPED = 0.95, 0.10
@@ -60,10 +61,12 @@ class Row:
         f = self.figures
         if self.step:
             return []
+        uptime = f["uptime"]
         return [
             text
             for text, bad in (
-                (f"both sides quoted {f['uptime']:.1%} of the time", f["uptime"] < MIN_UPTIME),
+                ("paused all the time", uptime is None),
+                (f"both sides quoted {uptime or 0.0:.1%} of the time", uptime is not None and uptime < MIN_UPTIME),
                 (f"{f['clamped_share']:.1%} of its quotes clamped", f["clamped_share"] > MAX_CLAMPED),
                 ("no fill", f["fills"] == 0),
                 (f"halted: {f['halted']}", f["halted"] is not None),
@@ -114,12 +117,17 @@ def figures(result: SimResult, seed: int) -> dict[str, Any]:
     m: dict[str, Any] = result.metrics
     low, high = pnl_interval(result.samples, seed)
     kept = (
-        "fills", "clamped_share", "pnl_usd", "fees_usd", "volume_usd", "pnl_per_volume_bps", "spread_capture_bps",
+        "fills", "paused_share", "clamped_share", "pnl_usd", "fees_usd", "volume_usd", "pnl_per_volume_bps", "spread_capture_bps",
         "markout_1s_bps", "markout_5s_bps", "markout_30s_bps", "max_drawdown_usd", "orders", "rejects", "held_back",
         "max_abs_position", "span_s", "halted",
     )  # fmt: skip
     own = {name: m[name] for name in kept}
-    return {"uptime": m["quote_uptime"], "pnl_low": low, "pnl_high": high, **own}
+    open_share = 1.0 - m["paused_share"]
+    uptime = min(m["quote_uptime"] / open_share, 1.0) if open_share > 0.0 else None
+    acted = {
+        name.removeprefix("acted_"): n / m["decisions"] for name, n in m.items() if name.startswith("acted_") and n
+    }
+    return {"uptime": uptime, "pnl_low": low, "pnl_high": high, **own, "acted": acted}
 
 
 def pnl_interval(samples: np.ndarray[Any, Any], seed: int) -> tuple[float, float]:
@@ -143,7 +151,7 @@ def run_all(data: Path, cache: Path) -> list[Row]:
 def markdown(rows: list[Row]) -> str:
     """The table of docs/profiles.md."""
     head = (
-        "profile", "tape", "fills", "both sides quoted", "clamped", "profit after fees, 95 % interval [$]", "fees [$]",
+        "profile", "tape", "fills", "paused", "both sides quoted else", "clamped", "profit after fees, 95 % interval [$]", "fees [$]",
         "traded [$]", "profit / traded [bps]", "edge at the fill [bps]", "mid 1 / 5 / 30 s after it [bps]",
     )  # fmt: skip
     return table(head, map(_cells, rows))
@@ -154,7 +162,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     name = f"[{row.profile}](../configs/profiles/{row.profile}.yaml)" if not row.step else f"… {row.step}"
     marks = " / ".join(_bps(f[f"markout_{s}s_bps"]) for s in (1, 5, 30))
     return (
-        name, row.market, f"{f['fills']:,}", f"{f['uptime']:.1%}", f"{f['clamped_share']:.1%}",
+        name, row.market, f"{f['fills']:,}", f"{f['paused_share']:.1%}",
+        "-" if f["uptime"] is None else f"{f['uptime']:.1%}", f"{f['clamped_share']:.1%}",
         f"{f['pnl_usd']:+.2f} ({f['pnl_low']:+.2f} to {f['pnl_high']:+.2f})", f"{f['fees_usd']:+.2f}",
         f"{f['volume_usd']:,.0f}", _bps(f["pnl_per_volume_bps"]), _bps(f["spread_capture_bps"]), marks,
     )  # fmt: skip

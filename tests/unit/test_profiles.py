@@ -43,8 +43,8 @@ def test_no_rebate_but_by_name():
 
 
 def box(name):
-    """The profile at $61,700, on the instrument that it would have on its tape."""
-    cfg = profiles.load(name)
+    """The profile at $61,700, on the instrument that it would have on its tape, without the filter that must warm up."""
+    cfg = profiles.load(name, ("strategy.controls.regime=null",))
     spot = profiles.market_of(cfg) == "spot"
     lot, least = ("0.00001", "5") if spot else ("0.001", "100")
     if cfg.data.listing is not None:
@@ -56,11 +56,14 @@ def box(name):
     return Box(cfg, ref_ticks=6_170_000 if spot else 617_000, inst=inst)
 
 
-def final(name, change):
-    """Quotes that would be sent, at the profile's own inventory."""
+def final(name, change, orders=1):
+    """Quotes that would be sent, so many orders above the profile's own inventory."""
     b = box(name)
     change(b.r)
-    quote = b.touch(b.mid - 1, b.mid + 1).quote(int(b.r.state[0].pos_lots))
+    b.r.state[0].pos_lots += orders * b.r.params[0].order_lots
+    ten = b.instrument.lots("10")  # nothing that a guard would call thin
+    quote = b.touch(b.mid - 1, b.mid + 1, ten).quote(int(b.r.state[0].pos_lots))
+    assert quote.reason == "quoting"
     assert b.r.state[0].clamped == 0
     return quote.bid, quote.ask
 
@@ -72,15 +75,11 @@ def times(array, field, factor):
     return change
 
 
-def one_order_more(r):
-    r.state[0].pos_lots += r.params[0].order_lots
-
-
 CHANGES = {
-    "gamma": times("model", "gamma", 1.5),
-    "kappa": times("model", "kappa", 1.2),
-    "A": times("model", "A", 1.5),
-    "sigma": times("features", "sigma2", 1.5),
+    "gamma": times("model", "gamma", 2.0),
+    "kappa": times("model", "kappa", 0.7),
+    "A": times("model", "A", 2.0),
+    "sigma": times("features", "sigma2", 2.0),
 }
 
 
@@ -91,7 +90,7 @@ def test_every_parameter_moves_the_final_quote(name):
         changed = final(name, change)
         assert changed[0] != bid, what
         assert changed[1] != ask, what
-    lower = final(name, one_order_more)
+    lower = final(name, lambda _: None, orders=2)
     assert lower[0] < bid
     assert lower[1] < ask
 
@@ -101,7 +100,9 @@ def test_the_table_goes_between_its_marks(tmp_path):
     page.write_text(f"before\n{profiles.BEGIN}\nold\n{profiles.END}\nafter\n")
     figures = dict.fromkeys(
         ["markout_1s_bps", "markout_5s_bps", "markout_30s_bps", "pnl_per_volume_bps", "spread_capture_bps"]
-    ) | dict.fromkeys(["uptime", "clamped_share", "pnl_usd", "pnl_low", "pnl_high", "fees_usd", "volume_usd"], 0.0)
+    ) | dict.fromkeys(
+        ["uptime", "paused_share", "clamped_share", "pnl_usd", "pnl_low", "pnl_high", "fees_usd", "volume_usd"], 0.0
+    )
     profiles.write(page, [profiles.Row("base", "", "usdm", figures | {"fills": 7})])
     text = page.read_text()
     assert text.startswith("before\n")
@@ -111,6 +112,17 @@ def test_the_table_goes_between_its_marks(tmp_path):
     page.write_text("no marks")
     with pytest.raises(ConfigError, match="needs the lines"):
         profiles.write(page, [])
+
+
+def test_what_a_profile_does_not_keep_is_said():
+    good = {"uptime": 0.99, "clamped_share": 0.0, "fills": 3, "halted": None}
+    bad = {"uptime": 0.5, "clamped_share": 0.2, "fills": 0, "halted": "drawdown"}
+    assert profiles.Row("base", "", "usdm", good).failed == []
+    assert profiles.Row("base", "", "usdm", bad).failed == [
+        "both sides quoted 50.0% of the time", "20.0% of its quotes clamped", "no fill", "halted: drawdown",
+    ]  # fmt: skip
+    assert profiles.Row("base", "", "usdm", good | {"uptime": None}).failed == ["paused all the time"]
+    assert profiles.Row("base", "a step", "usdm", bad).failed == []
 
 
 def test_without_the_files_it_says_what_is_missing(tmp_path):

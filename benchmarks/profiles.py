@@ -33,7 +33,9 @@ FILES: Final = {
     "usdm": ("usdm_btcusdt_20240808.gz",),
     "spot": ("spot_btcusdt_20240808.gz", "spot_btcusdt_20240809.gz"),
 }
-STEPS: Final = {  # what a profile locks or does not assume, asked for by name
+_BARE: Final = ("strategy.controls=null", "strategy.model.fee_aware=false", "strategy.model.impact=0 bps")
+STEPS: Final = {  # what a profile locks, does not assume, or adds: asked for, or left out, by name
+    "base": (("without controls", _BARE[:1]), ("nor fee and cost of a fill in the quotes", _BARE)),
     "bybit-futures-10x": (
         ("25x, unlocked", ("risk.max_leverage=25", "risk.leverage=25")),
         ("50x, unlocked", ("risk.max_leverage=50", "risk.leverage=50")),
@@ -117,9 +119,9 @@ def figures(result: SimResult, seed: int) -> dict[str, Any]:
     m: dict[str, Any] = result.metrics
     low, high = pnl_interval(result.samples, seed)
     kept = (
-        "fills", "paused_share", "clamped_share", "pnl_usd", "fees_usd", "volume_usd", "pnl_per_volume_bps", "spread_capture_bps",
-        "markout_1s_bps", "markout_5s_bps", "markout_30s_bps", "max_drawdown_usd", "orders", "rejects", "held_back",
-        "max_abs_position", "span_s", "halted",
+        "fills", "paused_share", "clamped_share", "pnl_usd", "fees_usd", "volume_usd", "pnl_per_volume_bps",
+        "spread_capture_bps", "markout_1s_bps", "markout_5s_bps", "markout_30s_bps", "max_drawdown_usd", "orders",
+        "rejects", "held_back", "max_abs_position", "span_s", "halted",
     )  # fmt: skip
     own = {name: m[name] for name in kept}
     open_share = 1.0 - m["paused_share"]
@@ -151,8 +153,9 @@ def run_all(data: Path, cache: Path) -> list[Row]:
 def markdown(rows: list[Row]) -> str:
     """The table of docs/profiles.md."""
     head = (
-        "profile", "tape", "fills", "paused", "both sides quoted else", "clamped", "profit after fees, 95 % interval [$]", "fees [$]",
-        "traded [$]", "profit / traded [bps]", "edge at the fill [bps]", "mid 1 / 5 / 30 s after it [bps]",
+        "profile", "tape", "fills", "paused", "both sides quoted else", "clamped",
+        "profit after fees, 95 % interval [$]", "fees [$]", "traded [$]", "profit / traded [bps]",
+        "edge at the fill [bps]", "mid 1 / 5 / 30 s after it [bps]",
     )  # fmt: skip
     return table(head, map(_cells, rows))
 

@@ -43,7 +43,7 @@ def test_no_rebate_but_by_name():
 
 
 def box(name):
-    """The profile at $61,700, on the instrument that it would have on its tape, without the filter that must warm up."""
+    """The profile at $61,700, on its tape's instrument, without the filter that must warm up."""
     cfg = profiles.load(name, ("strategy.controls.regime=null",))
     spot = profiles.market_of(cfg) == "spot"
     lot, least = ("0.00001", "5") if spot else ("0.001", "100")

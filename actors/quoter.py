@@ -43,6 +43,7 @@ class QuoterActor(LoopActor):
         self._executor = Outbox(context, spec.inboxes["executor"], curve)
         feed = Outbox(context, spec.inboxes["feed"], curve)
         self._account = Account(spec, QUOTER, feed, self._executor, own_in_feed=True)
+        self._params: dict[int, str] = {}  # where A and kappa of an instrument came from when last looked
         self.ready = True
         try:
             await self._loop()
@@ -78,6 +79,7 @@ class QuoterActor(LoopActor):
             self.phase = "running" if account.synced and account.books_ready() else "waiting"
             if now_ns >= next_flush_ns:
                 self._record.flush()
+                self._say_params()
                 next_flush_ns = now_ns + 1_000_000_000
 
     def _decide(self, now_ns: int, read_mono_ns: int) -> NDArray[Any] | None:
@@ -96,6 +98,15 @@ class QuoterActor(LoopActor):
         self.decisions += 1
         self.orders += int(np.count_nonzero(commands["op"] == PLACE))
         self._record.decide(account.decision_rows(now_ns, self._record.messages, len(commands)), commands.tobytes())
+
+    def _say_params(self) -> None:
+        """A line whenever A and kappa of the quotes come from somewhere else: estimates, or the config and why."""
+        for i, instrument in enumerate(self.spec.parsed_instruments):
+            reason, A, kappa = self._account.q.params_of(i)
+            if reason != self._params.setdefault(i, "static"):
+                self._params[i] = reason
+                source = "estimated in flight" if reason == "estimated" else f"the config's, because of {reason}"
+                self.log.info("%s: A %.4g/s and kappa %.4g per quote, %s", instrument.symbol, A, kappa, source)
 
     def _measure(self, now_ns: int) -> None:
         """Both sides resting over time, from the first valid book on (mean over the instruments)."""

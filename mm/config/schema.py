@@ -113,10 +113,29 @@ class CrossReference(Section):
     stale_after: Annotated[Seconds, Field(gt=0)] = 1.0  # not heard for so long: our own mid alone
 
 
+class DynamicParams(Section):
+    """A and kappa estimated in flight from the market orders seen, for as long as the estimate passes these gates.
+
+    Else, and at the start, the model's own values are used, and why is counted. ``dynamic`` alone: these defaults.
+    """
+
+    halflife: Annotated[Seconds, Field(gt=0)] = 120.0  # of an order's weight
+    every: Annotated[Seconds, Field(gt=0)] = 1.0  # between fits
+    min_arrivals: Annotated[float, Field(gt=0)] = 50.0  # on each side, weighted, of those that are fitted
+    max_misfit: Annotated[float, Field(gt=0, le=1)] = 0.25  # Kolmogorov-Smirnov distance
+    within: Annotated[float, Field(gt=1)] = 10.0  # an estimate this many times the configured value is not believed
+
+
+ParamsQ = Annotated[
+    Annotated[DynamicParams, Tag("section")] | Annotated[Literal["static", "dynamic"], Tag("quantity")], _EITHER
+]
+
+
 class StrategyConfig(Section):
     """Everything that moves a quote."""
 
     model: ModelConfig = ModelConfig()
+    params: ParamsQ = "static"  # A and kappa as configured, or re-estimated in flight
     reference: Annotated[
         Annotated[CrossReference, Tag("section")] | Annotated[Literal["mid", "microprice"], Tag("quantity")], _EITHER
     ] = "mid"

@@ -52,6 +52,15 @@ MODEL_PARAMS = np.dtype(
         ("min_fraction", "f8"),  # legacy_percent: bounds of the spread as fractions of price
         ("max_fraction", "f8"),
         ("seed", "i8"),  # random_control
+        # A and kappa estimated in flight: written and read by mm.strategy.dynamic
+        ("dynamic", "i8"),  # 1: they are
+        ("static_A", "f8"),  # the config's
+        ("static_kappa", "f8"),
+        ("min_orders", "f8"),  # the gates
+        ("max_misfit", "f8"),
+        ("within", "f8"),  # an estimate this many times above or below the config's is not believed
+        ("params_reason", "i8"),  # where A and kappa come from now, a code of mm.strategy.dynamic
+        ("refreshes", "i8", (6,)),  # by that code
     ]
 )
 

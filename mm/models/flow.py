@@ -23,6 +23,8 @@ _LN2: Final = math.log(2.0)
 
 _OWN = np.dtype(
     [
+        ("halflife_s", "f8"),  # of a weight
+        ("every_ns", "i8"),  # between fits; 0: nobody wants an estimate
         ("moved", "i8"),  # 1: the message that is being read has touched the book
         ("zero_ns", "i8"),  # when the weight was one; 0: not started
         ("since_ns", "i8"),  # the half spread has held since then
@@ -38,7 +40,7 @@ _OWN = np.dtype(
         ("reach", "f8", (BINS,)),  # weighted orders by bin of excess
     ]
 )
-FLOW = np.dtype(TRACKER.descr + _OWN.descr)
+FLOW = np.dtype(_OWN.descr + TRACKER.descr)  # not the other way round: numba would take a FLOW for a TRACKER
 """The estimator's state."""
 
 
@@ -52,9 +54,9 @@ def _bin(excess: int) -> int:
 
 
 @hot_kernel
-def _weight(f: Rec, ts_ns: int, halflife_s: float) -> float:
+def _weight(f: Rec, ts_ns: int) -> float:
     """Weight of now: 2 ** half-lives since ``zero_ns``. Starts again at one before it grows out of hand."""
-    age = (ts_ns - f.zero_ns) * 1e-9 / halflife_s
+    age = (ts_ns - f.zero_ns) * 1e-9 / f.halflife_s
     if age < _GROWTH:
         return float(2.0**age)
     scale = 2.0**-age
@@ -73,14 +75,14 @@ def _weight(f: Rec, ts_ns: int, halflife_s: float) -> float:
 
 
 @hot_kernel
-def flow_trade(f: Rec, buys: bool, tick: int, ts_exch_ns: int, ts_ns: int, halflife_s: float) -> None:
+def flow_trade(f: Rec, buys: bool, tick: int, ts_exch_ns: int, ts_ns: int) -> None:
     """Take a trade: a new order, or the next print of one."""
     if f.zero_ns == 0:
         return
     did = track_trade(f, buys, tick, ts_exch_ns)
     side = 1 if buys else 0
     if did == NEW:
-        w = _weight(f, ts_ns, halflife_s)
+        w = _weight(f, ts_ns)
         f.open_weight[side] = w
         f.orders[side] += w
         f.excess_sum += w * f.excess
@@ -97,11 +99,11 @@ def flow_trade(f: Rec, buys: bool, tick: int, ts_exch_ns: int, ts_ns: int, halfl
 
 
 @hot_kernel
-def _spend(f: Rec, ts_ns: int, halflife_s: float) -> float:
+def _spend(f: Rec, ts_ns: int) -> float:
     """Book the time since the half spread changed last; returns the weight of now."""
-    w = _weight(f, ts_ns, halflife_s)
+    w = _weight(f, ts_ns)
     if f.half_now > 0.0 and ts_ns > f.since_ns:
-        spent = halflife_s / _LN2 * w * (1.0 - 2.0 ** (-(ts_ns - f.since_ns) * 1e-9 / halflife_s))
+        spent = f.halflife_s / _LN2 * w * (1.0 - 2.0 ** (-(ts_ns - f.since_ns) * 1e-9 / f.halflife_s))
         f.time += spent
         f.half1 += f.half_now * spent
         f.half2 += f.half_now * f.half_now * spent
@@ -110,24 +112,25 @@ def _spend(f: Rec, ts_ns: int, halflife_s: float) -> float:
 
 
 @hot_kernel
-def flow_touch(
-    f: Rec, out: Rec, bid: int, ask: int, ts_exch_ns: int, ts_ns: int, halflife_s: float, every_ns: int
-) -> None:
-    """After a whole message, with its touch (0, 0: no valid book); every ``every_ns`` a new fit into ``out``."""
+def flow_touch(f: Rec, out: Rec, ts_exch_ns: int, ts_ns: int) -> None:
+    """After a whole message, whose touch is in the features ``out``; now and then a new fit into them."""
     if f.zero_ns == 0:
-        if bid == 0:
+        if out.valid == 0:
             return
         f.zero_ns = ts_ns
         f.since_ns = ts_ns
         f.fit_ns = ts_ns
+        f.moved = 1
     if f.moved:
+        bid = out.bid_tick if out.valid else 0
+        ask = out.ask_tick if out.valid else 0
         f.moved = 0
         if track_touch(f, ts_exch_ns, bid, ask):
-            _spend(f, ts_ns, halflife_s)
+            _spend(f, ts_ns)
             f.half_now = 0.5 * (ask - bid)
-    if ts_ns - f.fit_ns >= every_ns:
+    if ts_ns - f.fit_ns >= f.every_ns:
         f.fit_ns = ts_ns
-        fit_flow(f, out, _spend(f, ts_ns, halflife_s))
+        fit_flow(f, out, _spend(f, ts_ns))
 
 
 @hot_kernel

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import yaml
 
-from mm.config.schema import EwmaSigma, RunConfig
+from mm.config.schema import EwmaSigma, RunConfig, StrategyConfig
+from mm.core.instrument import Instrument
 from mm.data import candles
 from mm.data.store import Store
 from mm.errors import ConfigError, DataError
@@ -108,6 +109,7 @@ def _summary(
         "reference": "first_print" if found.reference == PRINT else "book",
         "orders_off_touch": float(found.off.mean()),
         "trades_without_book": found.ignored,
+        "order_lots": _order_lots(store.instrument, mid),
         "sides": sides,
         "sigma": [
             {
@@ -121,6 +123,12 @@ def _summary(
         ],
         "sigma_bps_per_sqrt_s": _scaled(best_of(sigmas), tick / bp),
     }
+
+
+def _order_lots(instrument: Instrument, mid: float) -> int | None:
+    """Twice the smallest order, where the default order size lies below that; else None."""
+    smallest = instrument.min_lots(round(mid / float(instrument.tick_size)))
+    return 2 * smallest if StrategyConfig().order_size.lots(instrument, mid) < smallest else None
 
 
 def fragment(summary: dict[str, Any]) -> str:
@@ -152,8 +160,12 @@ def fragment(summary: dict[str, Any]) -> str:
         if sigma
         else "    # sigma: the mid did not move"
     )
-    if both["gate"] != Gate.OK and not sigma:
-        lines = [*lines[:2], "# nothing could be estimated", *(f"# {line}" for line in lines[4:])]
+    if both["gate"] != Gate.OK and not sigma:  # a section of comments alone is no section
+        lines = [*lines[:2], *(line.lstrip() for line in lines[4:]), "strategy:"]
+    if summary["order_lots"]:
+        lines.append(f"  order_size: {summary['order_lots']} lots  # twice the smallest that the venue takes")
+    elif lines[-1] == "strategy:":
+        lines.pop()
     text = "\n".join(lines) + "\n"
     RunConfig.model_validate(yaml.safe_load(text) or {})
     return text

@@ -143,6 +143,8 @@ def simulate_candles(cfg: RunConfig, candles: Candles) -> SimResult:
     """
     if isinstance(cfg.strategy.reference, CrossReference):
         raise ConfigError("strategy.reference: cross reads two order books; candles have none")
+    if cfg.strategy.params != "static":
+        raise ConfigError("strategy.params: dynamic reads market orders; candles have none")
     worst, own, z = _run(cfg, candles, both=False)
     best, other, _ = _run(cfg, candles, both=True)
     close = float(candles.rows["close"][-1])
@@ -183,7 +185,7 @@ def _run(cfg: RunConfig, candles: Candles, *, both: bool) -> tuple[SimResult, di
     for part in (fills, samples, r.state, r.loss):
         digest.update(np.ascontiguousarray(part).tobytes())
     result = SimResult(candles.instrument, len(rows), fills, samples, lambda: ({}, ()), digest.hexdigest)
-    return result, {"state": r.state, "params": r.params, "loss": r.loss, "rate": r.rate}, z[0]
+    return result, {"state": r.state, "params": r.params, "model": r.model, "loss": r.loss, "rate": r.rate}, z[0]
 
 
 def candles_of(tape: Tape, step_s: float) -> Candles:

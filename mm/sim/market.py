@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm.core.types import records
+from mm.models.flow import FLOW
 from mm.sim.cross import Cross, blended
 from mm.sim.latency import Feed, receive_ns
 from mm.sim.observe import observe
@@ -32,12 +33,13 @@ class MarketView:
     sample_ns: int
     halflife_s: float
     sigma2: float  # before the first sample
+    flow: tuple[float, int] = (0.0, 0)  # estimates of A and kappa: half-life [s], time between fits [ns], 0 for none
     cross: Cross | None = None  # the other venue in the reference price
     signals: bytes = b""  # SIGNALS record of the controls, nothing when they need none
 
     def key(self) -> tuple[Any, ...]:
         ends = (len(self.decide_ns), int(self.decide_ns[0]), int(self.decide_ns[-1]), hash(self.decide_ns.tobytes()))
-        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2, self.cross, self.signals)
+        return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2, self.flow, self.cross, self.signals)
 
 
 def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
@@ -66,7 +68,8 @@ def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
     bids, asks = np.zeros(n_levels, tape.lots.dtype), np.zeros(n_levels, tape.lots.dtype)
     touch = records(1, EXCHANGE)
     touch[0].bb, touch[0].ba, touch[0].lowb, touch[0].hia = -1, n_levels, n_levels, -1
-    observer, feature = records(1, OBSERVER), records(1, FEATURES)
+    observer, feature, flow = records(1, OBSERVER), records(1, FEATURES), records(1, FLOW)
+    flow[0].halflife_s, flow[0].every_ns = view.flow
     feature[0].sigma2 = view.sigma2
     watch = records(1, WATCH)
     if view.signals:
@@ -84,5 +87,8 @@ def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:
             np.zeros(len(decide_ns), np.int64),
         )
         observer[0].marks = 0
-        observe(stream, bids, asks, touch[0], observer[0], feature[0], watch[0], view.sample_ns, view.halflife_s, seen)
+        observe(
+            stream, tape.msg_exch_ns, bids, asks, touch[0], observer[0], feature[0], watch[0], flow[0],
+            view.sample_ns, view.halflife_s, seen,
+        )  # fmt: skip
         yield seen._replace(marks=seen.marks[: int(observer[0].marks)].copy())

@@ -14,6 +14,7 @@ from mm.sim.fill_metrics import imbalance_ratio, inventory_over_time, realised_s
 from mm.sim.liquidation import floored_equity
 from mm.sim.state import REFUSALS
 from mm.strategy.controls.names import ACTS
+from mm.strategy.dynamic import ESTIMATED, PARAMS_REASONS, TOO_FEW
 from mm.strategy.portfolio import fees_paid
 from mm.strategy.risk import HALT_REASONS
 
@@ -126,6 +127,7 @@ def summarise(
     lot = float(instrument.lot_size)
     return (
         out
+        | _dynamic(own, float(p.tick_size))
         | {f"acted_{name}": int(n) for name, n in zip(ACTS, s.control.acted, strict=True)}
         | {f"rejects_{reason}": int(count) for reason, count in zip(REFUSALS, refusals, strict=True)}
         | markouts_bps(quoted, samples)
@@ -134,3 +136,21 @@ def summarise(
         | inventory_over_time(fills, int(z.first_valid_ns), int(z.last_ns), lot)
         | (sharpe_interval(samples, cfg.seed) if enough else {"sharpe_ci_low": None, "sharpe_ci_high": None})
     )
+
+
+def _dynamic(own: dict[str, Any], tick: float) -> dict[str, Metric]:
+    """Of a strategy with dynamic parameters: how often the policy stood on estimates, else why not, and the last."""
+    model = own["model"][0]
+    if not model.dynamic:
+        return {}
+    total = max(int(model.refreshes.sum()), 1)
+    out: dict[str, Metric] = {
+        "params_last": PARAMS_REASONS[int(model.params_reason)],
+        "params_estimated_share": int(model.refreshes[ESTIMATED]) / total,
+        "A_last_per_s": float(model.A),
+        "kappa_last_per_quote": float(model.kappa) / tick,
+    }
+    return out | {
+        f"fallback_{reason}": int(count)
+        for reason, count in zip(PARAMS_REASONS[TOO_FEW:], model.refreshes[TOO_FEW:], strict=True)
+    }

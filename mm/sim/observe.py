@@ -13,6 +13,7 @@ import numpy as np
 from mm.core.jit import hot_kernel
 from mm.core.levels import clear_asks, clear_bids, set_ask, set_bid
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, Rec
+from mm.models.flow import flow_touch, flow_trade
 from mm.sim.tables import Column, Messages, Observed
 from mm.strategy.controls.signals import look, look_deep, see
 from mm.strategy.features import set_touch
@@ -62,16 +63,35 @@ def _keep_signals(row: Rec, f: Rec) -> None:
 
 
 @hot_kernel
+def _keep_flow(row: Rec, f: Rec) -> None:
+    row.flow_A = f.flow_A
+    row.flow_kappa = f.flow_kappa
+    row.flow_orders = f.flow_orders
+    row.flow_misfit = f.flow_misfit
+
+
+@hot_kernel
+def _moves_book(t: Messages, m: int) -> bool:
+    for e in range(t.start[m], t.start[m + 1]):
+        kind: Any = np.int64(t.words[e]) >> 28
+        if kind <= ASK or kind == CLEAR_BID or kind == CLEAR_ASK:
+            return True
+    return False
+
+
+@hot_kernel
 def observe(
-    t: Messages, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, w: Rec, sample_ns: int,
-    halflife_s: float, seen: Observed,
+    t: Messages, exch_ns: Column, bids: Column, asks: Column, touch: Rec, ob: Rec, f: Rec, w: Rec, flow: Rec,
+    sample_ns: int, halflife_s: float, seen: Observed,
 ) -> None:  # fmt: skip
     """Replay the strategy's clock over ``seen.decide_ns``, filling features, marks and ``mark_end``.
 
     Our orders are not in a recorded book, so nothing is netted out. ``bids``, ``asks``, ``touch``, ``ob``, ``f``
-    and ``w`` carry over to the next chunk of decisions. There is room for one mark a message.
+    and ``w`` carry over to the next chunk of decisions. There is room for one mark a message. A and kappa are
+    estimated where ``flow`` (FLOW) says how often; ``exch_ns`` are the messages' exchange times.
     """
     m = ob.message
+    track = flow.every_ns > 0
     bb, ba, lowb, hia = touch.bb, touch.ba, touch.lowb, touch.hia
     for d in range(seen.decide_ns.shape[0]):
         now_ns = seen.decide_ns[d]
@@ -87,12 +107,16 @@ def observe(
                     bb, ba, lowb, hia = set_ask(bids, asks, i, t.lots[e], bb, ba, lowb, hia)
                 elif kind <= BUY:
                     f.trades += 1
+                    if track:
+                        flow_trade(flow, kind == BUY, t.base_tick + i, exch_ns[m], ts_ns)
                 elif kind == CLEAR_BID:
                     bb, lowb = clear_bids(bids, i, bb, lowb)
                 elif kind == CLEAR_ASK:
                     ba, hia = clear_asks(asks, i, ba, hia)
                 elif kind == MARK or kind == FUNDING:
                     f.mark = t.base_tick + i
+            if track and _moves_book(t, m):
+                flow.moved = 1
             if t.whole[m]:
                 _take_touch(t, bids, asks, f, bb, ba)
                 if f.valid:
@@ -100,6 +124,8 @@ def observe(
                     if f.mid != ob.last_mid:
                         ob.last_mid = f.mid
                         _mark(seen, ob, ts_ns, f.mid)
+                if track:
+                    flow_touch(flow, f, exch_ns[m], ts_ns)
             m += 1
         _take_touch(t, bids, asks, f, bb, ba)
         if w.settings.on and f.valid:
@@ -108,6 +134,8 @@ def observe(
                 look_deep(w, f, bids, asks, t.base_tick)
             _keep_signals(seen.features[d], f)
         _keep(seen.features[d], f)
+        if track:
+            _keep_flow(seen.features[d], f)
         seen.mark_end[d] = ob.marks
     ob.message = m
     touch.bb, touch.ba, touch.lowb, touch.hia = bb, ba, lowb, hia

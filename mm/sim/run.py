@@ -23,7 +23,8 @@ from mm.strategy.setup import StrategyRecords, resolve
 __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_many"]
 
 
-_CONFIGURED = (1_000_000_000, 60.0, 0.0)  # stands for the estimate of those who have none
+_CONFIGURED = (1_000_000_000, 60.0, 0.0)  # stands for the volatility estimate of those who have none
+_STATIC = (0.0, 0)  # for the estimate of A and kappa
 
 
 class _Job(NamedTuple):
@@ -75,14 +76,21 @@ def simulate_many(
         clock = (cfg.sim.decide_every, feed_of(cfg.sim.feed_latency, cfg.seed))
         if clock not in times:
             times[clock] = decision_times(cfg, tape) if decide_ns is None else decide_ns
-        key = ((clock, cross_of(cfg, tape), _signals(r)), _volatility(r))
+        key = ((clock, cross_of(cfg, tape), _signals(r)), _volatility(r), _flow(r))
         if key not in views:
             views[key] = (market_view(cfg, r, tape, times[clock]), [])
         views[key][1].append(_Job(number, cfg, r))
-    for sight in {key[0]: None for key in views}:  # a configured volatility reads no estimate: such sets join others
-        others = [key for key in views if key[0] == sight and key[1] != _CONFIGURED]
-        if others and (sight, _CONFIGURED) in views:
-            views[others[0]][1].extend(views.pop((sight, _CONFIGURED))[1])
+    for key in list(views):  # who reads no estimate joins others who see, besides, all that it needs
+        sight, volatility, flow = key
+        for other in views:
+            if (
+                other != key
+                and other[0] == sight
+                and volatility in (_CONFIGURED, other[1])
+                and flow in (_STATIC, other[2])
+            ):
+                views[other][1].extend(views.pop(key)[1])
+                break
     passes = []
     for view, jobs in views.values():
         size = min(GROUP, -(-len(jobs) // threads))
@@ -112,13 +120,18 @@ def _signals(r: StrategyRecords) -> bytes:
     return settings.tobytes() if settings["on"] else b""
 
 
+def _flow(r: StrategyRecords) -> tuple[float, int]:
+    """(half-life, time between fits) of the estimate of A and kappa."""
+    return float(r.flow[0].halflife_s), int(r.flow[0].every_ns)
+
+
 def market_view(
     cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None = None
 ) -> MarketView:
     """What a config sees of a tape: configs with equal views share one pass."""
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
     feed, cross = feed_of(cfg.sim.feed_latency, cfg.seed), cross_of(cfg, tape)
-    return MarketView(times, feed, *_volatility(r), cross=cross, signals=_signals(r))
+    return MarketView(times, feed, *_volatility(r), flow=_flow(r), cross=cross, signals=_signals(r))
 
 
 def _run_pass(view: MarketView, jobs: Sequence[_Job], tape: Tape) -> list[tuple[int, SimResult]]:

@@ -13,11 +13,26 @@ import math
 
 from mm.core.book import Levels, apply
 from mm.core.jit import hot_kernel, kernel
-from mm.core.types import BUY, BUY_SIDE, FUNDING, LAST, MARK, SELL, SELL_SIDE, Rec, RecArray
+from mm.core.types import (
+    ASK,
+    BUY,
+    BUY_SIDE,
+    CLEAR_ASK,
+    CLEAR_BID,
+    FUNDING,
+    LAST,
+    MARK,
+    SELL,
+    SELL_SIDE,
+    Rec,
+    RecArray,
+)  # fmt: skip
 from mm.models.base import deltas
 from mm.models.dispatch import refresh, refresh_affine
+from mm.models.flow import flow_touch, flow_trade
 from mm.strategy.controls.chain import allowed, count, priced, reducing, reference, run_chain
 from mm.strategy.controls.signals import look, look_deep, see, without_own
+from mm.strategy.dynamic import choose_params
 from mm.strategy.features import sigma, update_touch
 from mm.strategy.orders import NEVER_NS
 from mm.strategy.overlays import bound_spread, inventory_lots
@@ -28,8 +43,8 @@ from mm.strategy.state import CROSSED_SELF, HALTED, INVENTORY, NO_BOOK, NO_POLIC
 
 @hot_kernel
 def on_event(
-    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, w: Rec, p: Rec, s: Rec, orders: RecArray,
-    kind: int, flags: int, tick: int, lots: int, ts_exch_ns: int, ts_recv_ns: int,
+    books: RecArray, i: int, bids: Levels, asks: Levels, f: Rec, w: Rec, flow: Rec, p: Rec, s: Rec,
+    orders: RecArray, kind: int, flags: int, tick: int, lots: int, ts_exch_ns: int, ts_recv_ns: int,
 ) -> None:  # fmt: skip
     """Take one market event into the book and the features (features move at the end of a message)."""
     b = books[i]
@@ -44,10 +59,18 @@ def on_event(
         f.mark = tick
     elif kind == MARK:
         f.mark = tick
+    if flow.every_ns > 0:
+        flow.clock_ns = max(flow.clock_ns, ts_exch_ns)
+        if kind == SELL or kind == BUY:
+            flow_trade(flow, kind == BUY, tick, ts_exch_ns, ts_recv_ns)
+        elif kind <= ASK or kind == CLEAR_BID or kind == CLEAR_ASK:
+            flow.moved = 1
     if flags & LAST:
         update_touch(f, b, bids, asks, orders, p.own_in_feed)
         if f.valid:
             see(w, f, p.sigma_sample_ns, p.sigma_halflife_s, ts_recv_ns)
+        if flow.every_ns > 0:
+            flow_touch(flow, f, ts_exch_ns, ts_recv_ns)
 
 
 @hot_kernel
@@ -57,15 +80,17 @@ def policy_due(f: Rec, s: Rec, now_ns: int, stale: bool) -> bool:
 
 
 @hot_kernel
-def renew(f: Rec, p: Rec, s: Rec, now_ns: int) -> float:
-    """Take the volatility of now for a policy that is due: its horizon [s], nan when the one at hand still holds."""
+def renew(f: Rec, model: Rec, p: Rec, s: Rec, now_ns: int) -> float:
+    """Take volatility, A and kappa of now for a policy that is due: its horizon [s], nan when the one at hand holds."""
     if s.start_ns == 0:
         s.start_ns = now_ns
     before = s.sigma
     s.sigma = p.static_sigma if p.static_sigma >= 0.0 else sigma(f, p.sigma_floor)
-    holds = p.timeless and s.sigma == before and s.next_refresh_ns != 0
-    # a configured volatility never changes, and a policy that follows from it alone lasts
-    s.next_refresh_ns = NEVER_NS if p.timeless and p.static_sigma >= 0.0 else now_ns + p.refresh_ns
+    changed = choose_params(f, model)
+    holds = p.timeless and not changed and s.sigma == before and s.next_refresh_ns != 0
+    # what is configured never changes, and a policy that follows from it alone lasts
+    lasts = p.timeless and p.static_sigma >= 0.0 and model.dynamic == 0
+    s.next_refresh_ns = NEVER_NS if lasts else now_ns + p.refresh_ns
     if holds:
         return math.nan
     if not p.session:
@@ -77,7 +102,7 @@ def renew(f: Rec, p: Rec, s: Rec, now_ns: int) -> float:
 @hot_kernel
 def refresh_affine_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
     """``refresh_policy`` of a model without a table."""
-    tau_s = renew(f, p, s, now_ns)
+    tau_s = renew(f, model, p, s, now_ns)
     if not math.isnan(tau_s):
         refresh_affine(policy, model, s.sigma, tau_s)
 
@@ -85,7 +110,7 @@ def refresh_affine_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_n
 @kernel
 def refresh_policy(f: Rec, model: Rec, policy: Rec, p: Rec, s: Rec, now_ns: int) -> None:
     """The model's policy at the volatility of now. Table models allocate; nothing else in a decision does."""
-    tau_s = renew(f, p, s, now_ns)
+    tau_s = renew(f, model, p, s, now_ns)
     if not math.isnan(tau_s):
         refresh(policy, model, s.sigma, tau_s)
 

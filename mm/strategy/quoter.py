@@ -37,6 +37,7 @@ from mm.core.types import (
     records,
 )  # fmt: skip
 from mm.strategy.controls.names import ACTS, names_of
+from mm.strategy.dynamic import PARAMS_REASONS
 from mm.strategy.kernel import decide, on_event
 from mm.strategy.orders import diff_orders, on_exec
 from mm.strategy.portfolio import equity
@@ -48,15 +49,15 @@ from mm.strategy.state import REASONS
 @hot_kernel
 def run_events(
     ev: RecArray, books: RecArray, i: int, bids: Levels, asks: Levels, features: RecArray, watches: RecArray,
-    params: RecArray, states: RecArray, orders: RecArray,
+    flows: RecArray, params: RecArray, states: RecArray, orders: RecArray,
 ) -> None:  # fmt: skip
     """``on_event`` over a batch: one call from Python per batch instead of one per event."""
     for k in range(ev.shape[0]):
         e = ev[k]
         if e.instrument == i:
             on_event(
-                books, i, bids, asks, features[0], watches[0], params[0], states[0], orders, e.kind, e["flags"],
-                e.tick, e.lots, e.ts_exch_ns, e.ts_recv_ns,
+                books, i, bids, asks, features[0], watches[0], flows[0], params[0], states[0], orders, e.kind,
+                e["flags"], e.tick, e.lots, e.ts_exch_ns, e.ts_recv_ns,
             )  # fmt: skip
 
 
@@ -133,7 +134,9 @@ class Quoter:
             if r is None:
                 self._warm_up(i, slot, mine.view(np.recarray))
             else:
-                run_events(mine, self._books, i, slot.bids, slot.asks, r.features, r.watch, r.params, r.state, r.orders)
+                run_events(
+                    mine, self._books, i, slot.bids, slot.asks, r.features, r.watch, r.flow, r.params, r.state, r.orders
+                )
 
     def on_execs(self, execs: NDArray[Any], fees: Sequence[Decimal]) -> None:
         """Execution reports (EXEC array) with the fee that the venue charged for each."""
@@ -194,6 +197,14 @@ class Quoter:
         resting = {int(o.side) for o in r.orders if o.state in (LIVE, CANCELING)}
         return resting == {BUY_SIDE, SELL_SIDE}
 
+    def params_of(self, i: int) -> tuple[str, float, float]:
+        """(where A and kappa come from, A [1/s], kappa [1/quote]); an instrument without a price yet is ``static``."""
+        r = self._slots[i].records
+        if r is None:
+            return PARAMS_REASONS[0], math.nan, math.nan
+        m = r.model[0]
+        return PARAMS_REASONS[int(m.params_reason)], float(m.A), float(m.kappa) / float(r.instrument.tick_size)
+
     def view(self, i: int) -> dict[str, Any]:
         """What a person wants to see of one instrument."""
         slot = self._slots[i]
@@ -215,6 +226,7 @@ class Quoter:
             "bid": quotes.get("bid"),
             "ask": quotes.get("ask"),
             "sigma_per_sqrt_s": float(s.sigma) * tick,
+            **dict(zip(("params", "A_per_s", "kappa_per_quote"), self.params_of(i), strict=True)),
             "reason": REASONS[int(t.reason)],
             "acting": names_of(int(t.acting)),
             "acted": {name: int(n) for name, n in zip(ACTS, s.control.acted, strict=True) if n},
@@ -256,6 +268,7 @@ class Quoter:
                     slot.asks,
                     p.features,
                     p.watch,
+                    p.flow,
                     p.params,
                     p.state,
                     p.orders,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mm.config.schema import CrossReference, GammaFromQmax, RunConfig
+from mm.config.schema import CrossReference, DynamicParams, GammaFromQmax, RunConfig
 from mm.core.fees import Fees, tier_fees
 from mm.core.instrument import Instrument
 from mm.core.jit import bare
@@ -16,6 +16,7 @@ from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
 from mm.core.units import Volatility
 from mm.errors import ConfigError
 from mm.models.base import POLICY
+from mm.models.flow import FLOW
 from mm.models.registry import MODELS, model_params
 from mm.models.risk_aversion import gamma_from_qmax
 from mm.strategy.controls.setup import fill_controls
@@ -42,6 +43,7 @@ class StrategyRecords:
     policy: RecArray
     features: RecArray
     watch: RecArray
+    flow: RecArray  # FLOW (mm.models.flow): the estimator of A and kappa in flight
     state: RecArray
     orders: RecArray
     limits: RecArray
@@ -163,9 +165,9 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     )
     arrays = {
         "params": records(1, PARAMS), "policy": records(1, POLICY), "features": records(1, FEATURES),
-        "watch": records(1, WATCH), "state": records(1, STATE), "orders": records(ORDER_SLOTS, ORDER),
-        "limits": records(1, LIMITS), "loss": records(1, LOSS), "rate": records(1, RATE),
-        "target": records(1, TARGET), "cmds": records(MAX_COMMANDS, COMMAND),
+        "watch": records(1, WATCH), "flow": records(1, FLOW), "state": records(1, STATE),
+        "orders": records(ORDER_SLOTS, ORDER), "limits": records(1, LIMITS), "loss": records(1, LOSS),
+        "rate": records(1, RATE), "target": records(1, TARGET), "cmds": records(MAX_COMMANDS, COMMAND),
     }  # fmt: skip
     p = arrays["params"][0]  # by key: several times faster than by attribute, and a sweep resolves thousands
     p["order_lots"] = lots
@@ -204,6 +206,10 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p["min_spread"], p["max_spread"], p["max_skew"] = min_spread, max_spread, max_skew
     p["threshold"] = st.requote.threshold.ticks(instrument, ref_price)
     p["min_age_ns"], p["max_age_ns"] = _ns(st.requote.min_age), _ns(st.requote.max_age)
+    if st.params != "static":
+        fill_dynamic(
+            model[0], arrays["flow"][0], st.params if isinstance(st.params, DynamicParams) else DynamicParams()
+        )
     arrays["features"][0].sigma2 = sigma * sigma
     arrays["state"][0].next_order = 1
     if st.controls is not None:
@@ -212,6 +218,14 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     fill_limits(arrays["limits"][0], cfg, instrument, ref_price)
     fill_rate(arrays["rate"][0], cfg.risk.rate_limit)
     return StrategyRecords(instrument, ref_price, model=model, **arrays)
+
+
+def fill_dynamic(model: Any, flow: Any, params: DynamicParams) -> None:
+    """Let A and kappa be estimated in flight: the gates into MODEL_PARAMS, the estimator's settings into FLOW."""
+    flow["halflife_s"], flow["every_ns"] = params.halflife, max(_ns(params.every), 1)
+    model["dynamic"], model["static_A"], model["static_kappa"] = 1, model["A"], model["kappa"]
+    model["min_orders"], model["max_misfit"] = params.min_arrivals, params.max_misfit
+    model["within"] = params.within
 
 
 def fill_limits(lim: Any, cfg: RunConfig, instrument: Instrument, ref_price: float) -> None:

@@ -73,6 +73,10 @@ FEATURES = np.dtype(
         ("fast_sigma", "f8"),  # ticks/sqrt(s), the volatility guard's own
         ("depth_bid_lots", "i8"),  # near the touch
         ("depth_ask_lots", "i8"),
+        ("flow_A", "f8"),  # newest estimate in flight (mm.models.flow): 1/s on one side
+        ("flow_kappa", "f8"),  # 1/tick
+        ("flow_orders", "f8"),  # weighted, on the rarer side; 0: no estimate
+        ("flow_misfit", "f8"),
     ]
 )
 

@@ -15,6 +15,7 @@ from mm.data.store import StoreWriter
 from mm.data.synth import SynthFlow, SynthSpec
 from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
+from mm.strategy.dynamic import PARAMS_REASONS
 from tests.reference import naive_sim
 from tests.reference.plain import examples
 
@@ -69,6 +70,14 @@ def compare(cfg, tape):
     simulated = [(int(r["bid_tick"]), int(r["ask_tick"]), int(r["pos_lots"])) for r in result.samples]
     assert simulated == quotes[::stride], "the simulated and the live shell quote alike, decision for decision"
     state = quoter.records_of(0).state[0]
+    for live, slow in naive.estimates:
+        assert live == pytest.approx(slow, rel=1e-9, abs=1e-12, nan_ok=True)
+    if naive.estimates:
+        model, m = quoter.records_of(0).model[0], result.metrics
+        tick = float(tape.instrument.tick_size)
+        assert (m["A_last_per_s"], m["kappa_last_per_quote"]) == (model.A, model.kappa / tick), "to the last bit"
+        counts = dict(zip(PARAMS_REASONS, model.refreshes, strict=True))
+        assert {r: m[f"fallback_{r}"] for r in PARAMS_REASONS[2:]} == {r: counts[r] for r in PARAMS_REASONS[2:]}
     assert float(quoter.records_of(0).instrument.size(int(state.pos_lots))) == result.metrics["position"]
     return result, quotes, quoter
 
@@ -80,6 +89,19 @@ def test_every_fill_is_the_same(tape, model):
     assert quoter.records_of(0).state[0].fee_units_e8 == pytest.approx(
         result.metrics["fees_usd"] / quoter.records_of(0).params[0].unit_value * 1e8, rel=1e-12
     )
+
+
+DYNAMIC = {"halflife": "8s", "every": "500ms", "min_arrivals": 10, "within": 100.0}
+
+
+@pytest.mark.parametrize("model", ["avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact"])
+def test_parameters_estimated_in_flight_are_the_same(tape, model):
+    changes = {"strategy__model__name": model, "sim__feed_latency": {"median": "20ms", "sigma": 1}}
+    result, quotes, _ = compare(config(strategy__params=DYNAMIC, **changes), tape)
+    assert result.metrics["fallback_too_few_arrivals"] > 0
+    assert result.metrics["params_estimated_share"] > 0.3
+    _, static, _ = compare(config(**changes), tape)
+    assert quotes != static, "the estimates move the quotes"
 
 
 @settings(
@@ -97,8 +119,9 @@ def test_every_fill_is_the_same(tape, model):
     size=st.sampled_from(["100 usd", "1000 usd", "20000 usd"]),
     every=st.sampled_from(["message", "100ms", "1s"]),
     sigma=st.sampled_from(["3%/day", {"halflife": "5s", "sample": "100ms"}]),
+    params=st.sampled_from(["static", DYNAMIC, DYNAMIC | {"halflife": "90s", "min_arrivals": 40, "within": 4.0}]),
 )
-def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, sigma):
+def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, sigma, params):
     cfg = config(
         sim__queue={"model": queue, "n": n},
         sim__partial_fills=partial,
@@ -107,6 +130,7 @@ def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, s
         sim__decide_every=every,
         strategy__model__kappa=kappa,
         strategy__model__sigma=sigma,
+        strategy__params=params,
         strategy__order_size=size,
         risk__max_position="1000000 usd",
         risk__max_notional_usd=1e6,
@@ -197,6 +221,10 @@ def test_no_result_depends_on_the_company_or_on_threads(tape):
         {"sim__response_latency": "60ms", "strategy__order_size": "1500 usd"},
         {"strategy__model__kappa": "30/bp", "sim__queue": {"model": "log"}, "risk__max_drawdown_usd": 0.05},
         {"strategy__spread": {"min": "5 bps", "max": "6 bps"}, "sim__decide_every": "message"},
+        {"strategy__params": DYNAMIC},
+        {"strategy__params": DYNAMIC, "strategy__model__sigma": "3%/day", "strategy__model__kappa": "2/bp"},
+        {"strategy__params": "dynamic"},
+        {"strategy__model__sigma": "3%/day"},
     ]
     configs = [config(**c) for c in changes]
     alone = [simulate(c, tape).result_hash for c in configs]

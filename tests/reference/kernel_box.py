@@ -57,7 +57,7 @@ class Box:
             ev[k].kind, ev[k].tick, ev[k].lots = kind, tick, lots
         ev["ts_exch_ns"] = ev["ts_recv_ns"] = ts_ns
         ev[-1]["flags"] = LAST
-        run_events(ev, self.books, 0, self.bids, self.asks, r.features, r.watch, r.params, r.state, r.orders)
+        run_events(ev, self.books, 0, self.bids, self.asks, r.features, r.watch, r.flow, r.params, r.state, r.orders)
         return self
 
     def book(self, bids, asks, ts_ns=START_NS):

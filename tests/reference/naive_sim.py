@@ -40,6 +40,7 @@ from mm.data.store import Store
 from mm.strategy.quoter import Quoter
 from mm.strategy.risk import HALT_LIQUIDATION
 from tests.reference.naive_account import NaiveAccount, NaiveBudget
+from tests.reference.naive_flow import NaiveFlow
 
 FUNDED, LIQUIDATED = "funded", "liquidated"
 
@@ -300,6 +301,7 @@ class Naive(NamedTuple):
     quoter: Quoter
     exchange: NaiveExchange
     budget: NaiveBudget
+    estimates: list  # at every decision: (A, kappa, orders, misfit) of the live quoter, the same the naive way
 
 
 def resting(quoter):
@@ -335,7 +337,9 @@ def run(cfg, tape, times):
         cfg.sim.self_trade,
         bool(np.any(events["kind"] == MARK)),
     )
-    commands, reports, quotes = [], [], []
+    commands, reports, quotes, estimates = [], [], [], []
+    params = cfg.strategy.params
+    flow = None if params == "static" else NaiveFlow(params.halflife, params.every)
     xi = li = 0
     for now in times:
         while True:
@@ -377,10 +381,16 @@ def run(cfg, tape, times):
                 seen = events[li : li + 1].copy()
                 seen["kind"][seen["kind"] == FUNDING] = MARK  # the exchange's report books it, not the feed
                 quoter.on_events(seen)
+                if flow:
+                    flow.on_event(seen.view(np.recarray)[0])
                 li += 1
         quotes.append(resting(quoter))
         wanted = quoter.decide(int(now)).view(np.recarray)
         r = quoter.records_of(0)
+        if r and flow:
+            f = r.features[0]
+            live = (float(f.flow_A), float(f.flow_kappa), float(f.flow_orders), float(f.flow_misfit))
+            estimates.append((live, flow.last))
         sent = budget.allow(wanted, r.orders if r else [], int(now))
         commands += [(orders_wire.arrival(now), c) for c in sent]
-    return Naive(exchange.fills, quotes, quoter, exchange, budget)
+    return Naive(exchange.fills, quotes, quoter, exchange, budget, estimates)

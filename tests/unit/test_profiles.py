@@ -7,6 +7,7 @@ import pytest
 from benchmarks import profiles
 from mm.core.instrument import Instrument
 from mm.errors import ConfigError, DataError
+from mm.venues.specs import venue_spec
 from tests.reference.kernel_box import Box
 
 NAMES = profiles.names()
@@ -33,6 +34,14 @@ def test_more_leverage_is_locked_until_it_is_unlocked(leverage):
         profiles.load("bybit-futures-10x", (f"risk.leverage={leverage}",))
     unlocked = profiles.load("bybit-futures-10x", (f"risk.leverage={leverage}", f"risk.max_leverage={leverage}"))
     assert unlocked.risk.leverage == leverage
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_venue_would_grant_the_leverage(name):
+    cfg = profiles.load(name)
+    listing = cfg.data.listing
+    if listing is not None:
+        assert cfg.risk.max_leverage <= venue_spec(listing.venue).listing("BTC").max_leverage
 
 
 def test_no_rebate_but_by_name():

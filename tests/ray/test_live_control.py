@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.replay import recorded_config, replay_venue
+
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 QUICK = ("strategy.model.kappa=5/bps", "strategy.spread.min=0.2 bps")
@@ -94,6 +96,11 @@ def test_stop_leaves_no_order(desk):
     assert venue["restarts"]["executor"] >= 1
     assert summary["halted"] is None
     assert desk.call("status")["runs"] == []
+    # all that the killed actors and the halt left on record gives the same quotes again
+    path = Path(summary["path"])
+    replayed = replay_venue(path, "sandbox", recorded_config(path))
+    assert replayed.lives >= 2
+    assert replayed.identical == replayed.decisions > 100
 
 
 def test_a_broken_limit_halts_and_stays_latched(tmp_path, make_shell, shared_ray):

@@ -2,10 +2,14 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+import cli
+from actors.recorder import read_decisions
 from actors.replay_job import replay_run
 from actors.run_record import make_tape
 from mm.core.types import ACK, CANCELED, FILL
@@ -124,8 +128,34 @@ def test_a_wrong_latency_is_seen(done, tmp_path, monkeypatch):
     assert sum(sim["causes"].values()) > 10
 
 
+@pytest.mark.slow
+def test_the_command(done):
+    path, found = done
+    said = CliRunner().invoke(cli.app, ["replay", str(path), "--json"])
+    assert said.exit_code == 0, said.output
+    again = json.loads(said.output.splitlines()[-1])
+    fills = [x["venues"]["sandbox"]["simulated"][SYMBOL]["fills_same"] for x in (found, again)]
+    assert fills[0] == fills[1] > 0
+    table = CliRunner().invoke(cli.app, ["replay", str(path)]).output
+    assert "decisions identical, bit by bit" in " ".join(table.split())
+
+
 def test_overrides_compare_quotes_only(done):
     path, _ = done
-    found = replay_run(path, ["strategy.model.A=3.03"])
+    said = CliRunner().invoke(cli.app, ["replay", str(path), "--json", "--set", "strategy.model.A=3.03"])
+    assert said.exit_code == 0, said.output
+    found = json.loads(said.output.splitlines()[-1])
     assert not found["identical"]
     assert "simulated" not in found["venues"]["sandbox"]
+
+
+def test_quotes_that_do_not_come_out_again_are_an_exit_code(done, tmp_path):
+    path = shutil.copytree(done[0], tmp_path / "copy", ignore=shutil.ignore_patterns("replay", "raw"))
+    shutil.copytree(done[0] / "raw", path / "raw")
+    file = path / "decisions" / "sandbox.bin"
+    rows = read_decisions(file).copy()
+    rows["bid_tick"][7] += 1
+    file.write_bytes(rows.tobytes())
+    said = CliRunner().invoke(cli.app, ["replay", str(path), "--json"])
+    assert said.exit_code == 1
+    assert json.loads(said.output.splitlines()[-1])["venues"]["sandbox"]["quotes"]["mismatches"][0]["bid_tick"]

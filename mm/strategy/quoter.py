@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from mm.core.book import BOOK, Levels, apply, clear, is_valid, window
 from mm.core.instrument import Instrument
 from mm.core.jit import bare, hot_kernel, kernel
 from mm.core.types import (
+    ACK,
     ASK,
     BID,
     BUY_SIDE,
+    CANCELED,
     CANCELING,
     CLEAR_ASK,
     CLEAR_BID,
@@ -44,6 +46,8 @@ from mm.strategy.portfolio import equity
 from mm.strategy.rate import hold_back
 from mm.strategy.setup import StrategyRecords, resolve
 from mm.strategy.state import REASONS
+
+_MOVES: Final = {ACK: 1, FILL: -1, CANCELED: -1}  # what a report does to the public quantity at its price
 
 
 @hot_kernel
@@ -83,6 +87,22 @@ def apply_exec(
 ) -> None:  # fmt: skip
     """``on_exec`` on record arrays."""
     on_exec(states[0], params[0], orders, kind, order_id, side, tick, lots, maker, fee_units_e8)
+
+
+@hot_kernel
+def move_own(books: RecArray, i: int, bids: Levels, asks: Levels, side: int, tick: int, lots: int, ts_ns: int) -> None:
+    """A report of ours that is newer than our copy of the public book: its level changes by ``lots`` before it says so.
+
+    Without this an order that has just ended stands in the copy as somebody else's, until the next message.
+    """
+    b = books[i]
+    k = tick - b.base_tick
+    if ts_ns <= b.ts_exch_ns or k < 0 or k >= b.n:
+        return
+    if side > 0:
+        apply(b, bids, asks, BID, tick, max(bids[k] + lots, 0))
+    else:
+        apply(b, bids, asks, ASK, tick, max(asks[k] + lots, 0))
 
 
 def fee_units(instrument: Instrument, fee: Decimal) -> int:
@@ -150,6 +170,12 @@ class Quoter:
                 r.params, r.state, r.orders, int(e.kind), int(e.id), int(e.side), int(e.tick), int(e.lots),
                 bool(e.maker), units,
             )  # fmt: skip
+            if self.own_in_feed and e.kind in _MOVES:
+                slot = self._slots[e.instrument]
+                move_own(
+                    self._books, int(e.instrument), slot.bids, slot.asks, int(e.side), int(e.tick),
+                    _MOVES[e.kind] * int(e.lots), int(e.ts_exch_ns),
+                )  # fmt: skip
 
     def set_halted(self, reason: int) -> None:
         """Halt (a HALT_* code) or resume (0): halted, every decision pulls the quotes."""

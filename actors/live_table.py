@@ -48,9 +48,16 @@ def render(status: dict[str, Any]) -> Table:
             table.add_row(
                 venue, str(view.get("symbol", "")), _price(view.get("mid")), _price(view.get("bid")),
                 _price(view.get("ask")), _number(view.get("position"), 6), _number(view.get("pnl_usd"), 2),
-                str(view.get("fills", "")), str(view.get("reason", "starting")), speed,
+                str(view.get("fills", "")), _why(view), speed,
             )  # fmt: skip
     return table
+
+
+def _why(view: dict[str, Any]) -> str:
+    """The reason of the last decision, and which other controls acted on it."""
+    reason = str(view.get("reason", "starting"))
+    others = [name for name in view.get("acting", ()) if name != reason]
+    return f"{reason} (+ {', '.join(others)})" if others else reason
 
 
 def _price(value: Any) -> str:

@@ -26,6 +26,7 @@ class QuoterActor(LoopActor):
     role: ClassVar[str] = "quoter"
     ready = False
     decisions = orders = 0
+    _warned = False
     _measured_ns = _since_ns = _both_ns = _resting = 0
 
     async def main(self) -> None:
@@ -80,6 +81,7 @@ class QuoterActor(LoopActor):
             if now_ns >= next_flush_ns:
                 self._record.flush()
                 self._say_params()
+                self._warn_of_bounds()
                 next_flush_ns = now_ns + 1_000_000_000
 
     def _decide(self, now_ns: int, read_mono_ns: int) -> NDArray[Any] | None:
@@ -107,6 +109,14 @@ class QuoterActor(LoopActor):
                 self._params[i] = reason
                 source = "estimated in flight" if reason == "estimated" else f"the config's, because of {reason}"
                 self.log.info("%s: A %.4g/s and kappa %.4g per quote, %s", instrument.symbol, A, kappa, source)
+
+    def _warn_of_bounds(self) -> None:
+        """Say once that the spread bounds quote, not the model."""
+        if not self._warned and (share := self._account.q.too_clamped()):
+            self._warned = True
+            self.log.warning(
+                "%.0f %% of the quotes are moved by strategy.spread: it quotes, not the model", 100 * share
+            )
 
     def _measure(self, now_ns: int) -> None:
         """Both sides resting over time, from the first valid book on (mean over the instruments)."""

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
-from mm.sim.monitors import Alert
+from mm.sim.monitors import CLAMPED, Alert
 from mm.sim.run import SimResult
 
 _OUR_BID, _OUR_ASK, _MID = "#2a7f62", "#b23a48", "#444444"
@@ -74,6 +74,7 @@ def picture(
         axes[1].axhline(0, color="#bbbbbb", lw=0.6)
         axes[2].plot(t, samples["pnl_usd"], color="#1f4e79", lw=0.9)
         axes[2].axhline(0, color="#bbbbbb", lw=0.6)
+        alerts = [alert for alert in alerts if alert.monitor != CLAMPED]  # the whole run would be shaded
         for alert in alerts:
             axes[2].axvspan((alert.first_ns - start) * 1e-9, (alert.last_ns - start) * 1e-9, color=_OUR_ASK, alpha=0.12)
         if alerts:

@@ -25,11 +25,12 @@ _SHOWN: Final = {
     "win_rate": ("of them won", ".1%", ""),
     "position": ("position at the end", ",g", ""),
     "max_abs_position": ("largest position", ",g", ""),
+    "clamped_share": ("quotes moved by a spread bound", ".1%", "of the decisions"),
     "quote_uptime": ("both sides quoted", ".1%", "of the time"),
     "orders": ("orders", ",", ""),
     "rejects": ("rejected (post-only, limits)", ",", ""),
     "span_s": ("simulated", ",.1f", "s"),
-    "alerts": ("alerts of the risk monitors", ",", ""),
+    "alerts": ("alerts (trial.log)", ",", ""),
     "halted": ("halted", "", ""),
 }
 

@@ -7,7 +7,7 @@ look back over ``risk.monitors.window``; an alert is one excursion beyond a limi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 from mm.config.schema import MonitorConfig
 from mm.core.instrument import Instrument
 from mm.core.stats import historical_tail
+from mm.strategy.overlays import CLAMPED_LIMIT
 
 Floats = NDArray[np.float64]
+
+CLAMPED: Final = "clamped_share"
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One excursion of a monitor beyond its limit, times in ns; ``worst`` and ``limit`` in the monitor's unit."""
 
-    monitor: str  # drawdown_usd, var_usd, cvar_usd or inventory_drift_lots
+    monitor: str  # drawdown_usd, var_usd, cvar_usd, inventory_drift_lots or clamped_share
     first_ns: int
     last_ns: int
     worst: float
@@ -98,3 +101,11 @@ def watch(cfg: MonitorConfig, samples: NDArray[Any], instrument: Instrument, ref
         limit = float(cfg.inventory_drift.lots(instrument, ref_price))
         out += excursions("inventory_drift_lots", times, np.abs(rolling_mean(moved, rows)), limit)
     return tuple(sorted(out, key=lambda a: (a.first_ns, a.monitor)))
+
+
+def watch_bounds(clamped_share: float, samples: NDArray[Any]) -> tuple[Alert, ...]:
+    """An alert over the whole trial when too many of its decisions were moved by a spread bound."""
+    if clamped_share <= CLAMPED_LIMIT or len(samples) == 0:
+        return ()
+    first_ns, last_ns = int(samples["ts_ns"][0]), int(samples["ts_ns"][-1])
+    return (Alert(CLAMPED, first_ns, last_ns, clamped_share, CLAMPED_LIMIT),)

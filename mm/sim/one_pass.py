@@ -21,7 +21,7 @@ from mm.sim.engine import replay
 from mm.sim.liquidation import floored_equity
 from mm.sim.market import MarketView, observations
 from mm.sim.metrics import Metric, summarise
-from mm.sim.monitors import Alert, watch
+from mm.sim.monitors import Alert, watch, watch_bounds
 from mm.sim.state import FILL_ROW, SAMPLE, WORKING
 from mm.sim.tables import Messages, Observed, Strategies
 from mm.sim.tape import Tape
@@ -65,7 +65,7 @@ class SimResult:
 
     @property
     def alerts(self) -> tuple[Alert, ...]:
-        """Of the configured risk monitors."""
+        """Of the configured risk monitors, and of spread bounds that quote instead of the model."""
         return self._figures[1]
 
     @cached_property
@@ -186,10 +186,12 @@ def _result(
         return {name: rows[k : k + 1] for name, rows in end.records.items()}
 
     def work_out() -> tuple[dict[str, Metric], tuple[Alert, ...]]:
+        state = own()["state"][0]
         metrics = summarise(
             cfg, part.instrument, own(), end.sets[k], fills, samples, end.last_mid, end.refusals[k]
         )  # fmt: skip
         alerts = watch(cfg.risk.monitors, samples, part.instrument, part.ref_price)
+        alerts += watch_bounds(int(state.clamped) / max(int(state.decision), 1), samples)
         return metrics | {"alerts": len(alerts)}, alerts
 
     return SimResult(part.instrument, events, fills, samples, work_out, lambda: _hash(fills, samples, own()))

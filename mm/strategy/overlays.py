@@ -7,9 +7,12 @@ can move a price except tick rounding away from the touch.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from mm.core.jit import hot_kernel
 from mm.core.types import Rec
+
+CLAMPED_LIMIT: Final = 0.1  # of the decisions: above it the spread bounds quote, not the model (MATRIX C4)
 
 
 @hot_kernel

@@ -42,12 +42,14 @@ from mm.strategy.controls.names import ACTS, names_of
 from mm.strategy.dynamic import PARAMS_REASONS
 from mm.strategy.kernel import decide, on_event
 from mm.strategy.orders import diff_orders, on_exec
+from mm.strategy.overlays import CLAMPED_LIMIT
 from mm.strategy.portfolio import equity
 from mm.strategy.rate import hold_back
 from mm.strategy.setup import StrategyRecords, resolve
 from mm.strategy.state import REASONS
 
 _MOVES: Final = {ACK: 1, FILL: -1, CANCELED: -1}  # what a report does to the public quantity at its price
+_ENOUGH: Final = 500  # decisions, before a share of them says something
 
 
 @hot_kernel
@@ -231,6 +233,14 @@ class Quoter:
         m = r.model[0]
         return PARAMS_REASONS[int(m.params_reason)], float(m.A), float(m.kappa) / float(r.instrument.tick_size)
 
+    def too_clamped(self) -> float:
+        """Largest share of an instrument's decisions that a spread bound moved, 0 when it is no cause for worry."""
+        worst = 0.0
+        for slot in self._slots:
+            if slot.records is not None and (n := int(slot.records.state[0].decision)) >= _ENOUGH:
+                worst = max(worst, int(slot.records.state[0].clamped) / n)
+        return worst if worst > CLAMPED_LIMIT else 0.0
+
     def view(self, i: int) -> dict[str, Any]:
         """What a person wants to see of one instrument."""
         slot = self._slots[i]
@@ -259,6 +269,7 @@ class Quoter:
             "fills": int(s.fills),
             "decisions": int(s.decision),
             "clamped": int(s.clamped),
+            "clamped_share": int(s.clamped) / max(int(s.decision), 1),
             "pulled": int(s.pulled),
             "reservation_price": float(t.reservation_price) * tick if math.isfinite(t.reservation_price) else None,
         }

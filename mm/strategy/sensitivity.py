@@ -30,38 +30,49 @@ class FinalQuote(NamedTuple):
     clamped: bool
 
 
-class Sensitivity(NamedTuple):
-    """The final quote at the config's own parameters and with one of them multiplied (``q``: one order held)."""
+Pair = tuple[FinalQuote, FinalQuote]  # with nothing held beyond the target, and with one order more
 
-    base: FinalQuote
-    changed: FinalQuote
+
+class Sensitivity(NamedTuple):
+    """The final quotes at the config's own parameters and with one of them changed."""
+
+    base: Pair
+    changed: Pair
 
     @property
     def moved(self) -> bool:
-        """Price or size of either side is another one."""
-        return self.base[:4] != self.changed[:4]
+        """Price or size of a side is another one, with or without inventory."""
+        return any(a[:4] != b[:4] for a, b in zip(self.base, self.changed, strict=True))
 
 
 def sensitivity(
     cfg: RunConfig, instrument: Instrument, ref_price: float, *, factor: float = 2.0
 ) -> dict[str, Sensitivity]:
-    """For each of ``PARAMETERS``: the final quote without and with it multiplied by ``factor``.
+    """For each of ``PARAMETERS``: the final quotes without and with it multiplied by ``factor``; ``q``: one order held.
 
     Raises:
         ConfigError: the config does not fit the instrument.
     """
-    base = _final_quote(cfg, instrument, ref_price, "", factor)
-    return {name: Sensitivity(base, _final_quote(cfg, instrument, ref_price, name, factor)) for name in PARAMETERS}
+    base = _quotes(cfg, instrument, ref_price, "", factor)
+    out = {
+        name: Sensitivity(base, _quotes(cfg, instrument, ref_price, name, factor)) for name in PARAMETERS if name != "q"
+    }
+    return out | {"q": Sensitivity((base[0], base[0]), (base[1], base[1]))}
 
 
-def _final_quote(cfg: RunConfig, instrument: Instrument, ref_price: float, name: str, factor: float) -> FinalQuote:
+def _quotes(cfg: RunConfig, instrument: Instrument, ref_price: float, name: str, factor: float) -> Pair:
+    flat, held = (_final_quote(cfg, instrument, ref_price, name, factor, orders) for orders in (0, 1))
+    return flat, held
+
+
+def _final_quote(
+    cfg: RunConfig, instrument: Instrument, ref_price: float, name: str, factor: float, orders: int
+) -> FinalQuote:
     r = resolve(cfg, instrument, ref_price)
     p, s, f, model = r.params[0], r.state[0], r.features[0], r.model[0]
     p.controls &= bit(FEE_FLOOR)
-    s.pos_lots = p.target_lots
-    if name == "q":
-        s.pos_lots += p.order_lots
-    elif name == "sigma":
+    s.pos_lots = p.target_lots + orders * p.order_lots
+    if name == "sigma":
         f.sigma2 *= factor * factor
         p.static_sigma *= factor  # negative, and so without effect, where it is estimated
     elif name:

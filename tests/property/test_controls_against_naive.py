@@ -124,3 +124,16 @@ def test_no_result_depends_on_the_company(tape):
     alone = [simulate(c, tape).result_hash for c in configs]
     assert len(set(alone)) == len(alone)
     assert [r.result_hash for r in simulate_many(configs[::-1], tape)] == alone[::-1]
+
+
+def test_a_paused_desk_is_still_halted_by_its_losses(tape):
+    """Cooldown rests both sides for good after their first fills; the loss limit sees every mid all the same."""
+    rest = {"cooldown": {"halflife": "10h", "resume_at": 0.1, "widen_at": 0.1, "pause_at": 0.2, "weight": 0}}
+    cfg = config(rest)
+    free = simulate(cfg, tape)
+    assert free.metrics["halted"] is None
+    assert free.metrics["acted_cooldown"] > 100
+    tight = cfg.risk.model_copy(update={"max_drawdown_usd": free.metrics["max_drawdown_usd"] / 2})
+    cut = simulate(cfg.model_copy(update={"risk": tight}), tape)
+    assert cut.metrics["halted"] == "drawdown"
+    assert cut.samples["bid_tick"][-1] == cut.samples["ask_tick"][-1] == 0

@@ -19,7 +19,7 @@ def store(tmp_path_factory):
 
 
 def test_there_are_some():
-    assert {"models", "legacy", "sigma", "cross_venue", "overlays"} <= {path.stem for path in FILES}
+    assert {"models", "legacy", "sigma", "cross_venue", "overlays", "dynamic"} <= {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -24,7 +24,7 @@ from mm.models.registry import MODELS
 from mm.sim.one_pass import Pass
 from mm.sim.run import market_view, simulate, simulate_many
 from mm.sim.tape import Tape, open_tape
-from mm.strategy.setup import resolve
+from mm.strategy.setup import settings_of
 
 DAY_EVENTS = 5_000_000  # of the default run
 RSS_LIMIT_MB = 4096.0
@@ -70,8 +70,8 @@ def single_s(cfg: RunConfig, tape: Tape, repeats: int = 7) -> float:
 
 def pass_s(configs: list[RunConfig], tape: Tape, repeats: int = 7) -> float:
     """One pass of the engine for up to 64 sets whose market view is known: the kernel alone."""
-    parts = [resolve(cfg, tape.instrument, tape.ref_price) for cfg in configs]
-    view = market_view(configs[0], parts[0], tape)
+    parts = [settings_of(cfg, tape.instrument, tape.ref_price) for cfg in configs]
+    view = market_view(configs[0], tape)
     Pass(configs, parts, view, tape).advance()
     best = float("inf")
     for _ in range(repeats):

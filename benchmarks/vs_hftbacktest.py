@@ -134,7 +134,7 @@ def write_job(folder: Path, configs: list[RunConfig], tape: Tape) -> NDArray[np.
         p, m = r.params[0], r.model[0]
         row = 0
         if p.static_sigma < 0.0:  # the estimate in flight is fed: the peer sees only decision moments
-            view = market_view(cfg, r, tape, times)
+            view = market_view(cfg, tape, times)
             row = known.setdefault(view.key(), len(sigmas))
             if row == len(sigmas):
                 sigmas.append(np.sqrt(np.concatenate([c.features["sigma2"] for c in observations(tape, view)])))

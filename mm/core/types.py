@@ -6,6 +6,8 @@ exist only at a venue's boundary (``mm.core.instrument``).
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -114,7 +116,42 @@ def records(n: int, dtype: np.dtype[Any]) -> RecArray:
     return np.zeros(n, _record_dtype(dtype)).view(np.recarray)
 
 
+def room(n: int, dtype: np.dtype[Any]) -> RecArray:
+    """As ``records`` with whatever was in memory: for large tables whose rows are written before they are read."""
+    return np.empty(n, _record_dtype(dtype)).view(np.recarray)
+
+
+def packed(dtype: np.dtype[Any], values: Mapping[str, float]) -> bytes:
+    """The memory of one record of those values, 0 for fields without: a tenth of the time of filling an array.
+
+    Raises:
+        struct.error: a fraction for an integer field.
+    """
+    layout, names = _layout(dtype)
+    return layout.pack(*[values.get(name, 0) for name in names])
+
+
+def unpacked(parts: Iterable[bytes], dtype: np.dtype[Any]) -> RecArray:
+    """Records of ``packed`` memory, end to end."""
+    return np.frombuffer(bytearray().join(parts), _record_dtype(dtype)).view(np.recarray)
+
+
 @lru_cache(maxsize=256)
 def _record_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """What a recarray makes of a dtype; remembered, because making it costs more than the array."""
     return np.dtype((np.record, dtype))
+
+
+@lru_cache(maxsize=256)
+def _layout(dtype: np.dtype[Any]) -> tuple[struct.Struct, tuple[str, ...]]:
+    """How ``struct`` writes a record, and the names of its numbers; other fields (records in it) stay 0."""
+    codes, names, at = ["<"], [], 0
+    fields: Mapping[str, Any] = dtype.fields or {}
+    for name in dtype.names or ():
+        kind, offset = fields[name][:2]
+        number = kind.kind in "iuf"
+        codes.append(f"{offset - at}x{kind.char if number else f'{kind.itemsize}x'}".replace("l", "q"))
+        names += [name] if number else []
+        at = offset + kind.itemsize
+    codes.append(f"{dtype.itemsize - at}x")
+    return struct.Struct("".join(codes)), tuple(names)

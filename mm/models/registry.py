@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from mm.core.types import RecArray, records
+from mm.core.types import RecArray, packed, unpacked
 from mm.errors import ConfigError
 from mm.models.base import MAX_Q, MODEL_PARAMS
 
@@ -37,7 +37,7 @@ MAX_SEED: Final = 1 << 31
 MAX_KAPPA_IMPACT: Final = 10.0  # an impact of ten decay lengths per fill is a unit mistake
 
 
-def model_params(
+def pack_model(
     model: str,
     *,
     gamma: float,
@@ -54,8 +54,8 @@ def model_params(
     min_fraction: float = 1e-4,
     max_fraction: float = 5e-3,
     seed: int = 0,
-) -> RecArray:
-    """One validated MODEL_PARAMS record (an array of length 1), scale-free units as in ``mm.models.base``.
+) -> bytes:
+    """One validated MODEL_PARAMS record (``mm.core.types.packed``), scale-free units as in ``mm.models.base``.
 
     Raises ``ConfigError`` naming the parameter that is wrong.
     """
@@ -83,14 +83,19 @@ def model_params(
         raise ConfigError("model legacy_percent: mid_ticks must be positive: its bounds are fractions of price")
     if not 0.0 <= min_fraction <= max_fraction:
         raise ConfigError(f"model {model}: 0 <= min_fraction <= max_fraction, got {min_fraction}, {max_fraction}")
-    params = records(1, MODEL_PARAMS)
-    p = params[0]
-    p["model_id"], p["n_lots"] = MODELS[model].model_id, n_lots
-    p["table"] = MODELS[model].shape == "table"
-    p["gamma"], p["kappa"], p["A"], p["sigma"] = gamma, kappa, A, sigma
-    p["xi"] = -1.0 if xi is None else xi
-    p["mu"], p["impact"], p["horizon_s"] = mu, impact, horizon_s
-    p["mid_ticks"], p["min_fraction"], p["max_fraction"] = mid_ticks, min_fraction, max_fraction
-    p["fee"] = 0.0 if MODELS[model].legacy or MODELS[model].blind else fee  # those are as they are
-    p["seed"] = seed % MAX_SEED
-    return params
+    return packed(
+        MODEL_PARAMS,
+        {
+            "model_id": MODELS[model].model_id, "n_lots": n_lots, "table": MODELS[model].shape == "table",
+            "gamma": gamma, "kappa": kappa, "A": A, "sigma": sigma, "xi": -1.0 if xi is None else xi, "mu": mu,
+            "impact": impact, "horizon_s": horizon_s, "mid_ticks": mid_ticks, "min_fraction": min_fraction,
+            "max_fraction": max_fraction,
+            "fee": 0.0 if MODELS[model].legacy or MODELS[model].blind else fee,  # those are as they are
+            "seed": seed % MAX_SEED,
+        },
+    )  # fmt: skip
+
+
+def model_params(model: str, **values: Any) -> RecArray:
+    """``pack_model`` as an array of length 1."""
+    return unpacked([pack_model(model, **values)], MODEL_PARAMS)

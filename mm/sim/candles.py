@@ -184,7 +184,7 @@ def _run(cfg: RunConfig, candles: Candles, *, both: bool) -> tuple[SimResult, di
     digest = hashlib.sha256()
     for part in (fills, samples, r.state, r.loss):
         digest.update(np.ascontiguousarray(part).tobytes())
-    result = SimResult(candles.instrument, len(rows), fills, samples, lambda: ({}, ()), digest.hexdigest)
+    result = SimResult(candles.instrument, len(rows), fills, lambda: samples, lambda: ({}, ()), digest.hexdigest)
     return result, {"state": r.state, "params": r.params, "model": r.model, "loss": r.loss, "rate": r.rate}, z[0]
 
 

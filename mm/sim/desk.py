@@ -23,7 +23,7 @@ from mm.sim.one_pass import FOREVER_NS, Pass
 from mm.sim.run import SimResult, decision_times, market_view
 from mm.sim.tape import Tape
 from mm.strategy.risk import HALT_REASONS, LIMITS, LOSS, mark_loss
-from mm.strategy.setup import resolve
+from mm.strategy.setup import settings_of
 
 DESK_SAMPLE = np.dtype([("ts_ns", "i8"), ("pnl_usd", "f8"), ("gross_usd", "f8"), ("net_usd", "f8")])
 
@@ -69,10 +69,10 @@ def simulate_desk(cfg: RunConfig, legs: Sequence[Leg]) -> DeskResult:
     passes: dict[str, Pass] = {}
     start_ns, end_ns = 0, FOREVER_NS
     for leg in legs:
-        part = resolve(leg.config, leg.tape.instrument, leg.tape.ref_price)
+        part = settings_of(leg.config, leg.tape.instrument, leg.tape.ref_price)
         times = decision_times(leg.config, leg.tape)
         start_ns, end_ns = max(start_ns, int(times[0])), min(end_ns, int(times[-1]))
-        passes[leg.name] = Pass([leg.config], [part], market_view(leg.config, part, leg.tape, times), leg.tape)
+        passes[leg.name] = Pass([leg.config], [part], market_view(leg.config, leg.tape, times), leg.tape)
     if start_ns >= end_ns:
         raise ConfigError("desk.legs: their tapes do not overlap in time, so they are not one desk")
     limits, loss = records(1, LIMITS)[0], records(1, LOSS)[0]

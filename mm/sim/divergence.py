@@ -9,7 +9,7 @@ held another position, so that an earlier difference speaks.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,7 +23,8 @@ from mm.sim.market import observations
 from mm.sim.one_pass import Pass
 from mm.sim.run import market_view
 from mm.sim.tape import Tape
-from mm.strategy.setup import resolve
+from mm.strategy.setup import settings_of
+from mm.strategy.state import STATE
 
 SAME_NS: Final = 100_000_000
 _SHOWN: Final = 4_000  # mids that are kept
@@ -183,18 +184,18 @@ def sim_standing(one: Pass, times: list[int]) -> list[Standing]:
 
 
 def _one_pass(cfg: RunConfig, tape: Tape, decide_ns: NDArray[np.int64], opening_lots: int) -> Pass:
-    records = resolve(cfg, tape.instrument, tape.ref_price)
-    records.state["pos_lots"] = opening_lots
-    records.state["cash_units"] = -round(opening_lots * tape.ref_price / float(tape.instrument.tick_size))
-    return Pass([cfg], [records], market_view(cfg, records, tape, decide_ns), tape)
+    settings = settings_of(cfg, tape.instrument, tape.ref_price)
+    state = np.frombuffer(bytearray(settings.state), STATE)
+    state["pos_lots"] = opening_lots
+    state["cash_units"] = -round(opening_lots * tape.ref_price / float(tape.instrument.tick_size))
+    return Pass([cfg], [replace(settings, state=state.tobytes())], market_view(cfg, tape, decide_ns), tape)
 
 
 def same_market(
     cfg: RunConfig, tape: Tape, decide_ns: NDArray[np.int64], live_mid: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """At which decisions the simulated strategy sees the mid that the live one saw."""
-    records = resolve(cfg, tape.instrument, tape.ref_price)
-    view = market_view(cfg, records, tape, decide_ns)
+    view = market_view(cfg, tape, decide_ns)
     mids = np.concatenate([np.asarray(chunk.features["mid"]) for chunk in observations(tape, view)])
     return np.asarray(mids == live_mid)
 

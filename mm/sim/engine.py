@@ -13,7 +13,7 @@ from mm.core.types import CANCELING, LIVE, PLACE, Rec, RecArray
 from mm.sim.exchange import advance
 from mm.sim.latency import arrival_ns
 from mm.sim.liquidation import floored_equity
-from mm.sim.settle import catch_up, everyone, has_traded, is_news, settle, wake, write_sample
+from mm.sim.settle import catch_up, everyone, has_traded, is_news, keep, settle, wake
 from mm.sim.state import FLIGHT_ROWS, FUNDED, LIQUIDATED, REPORT_ROWS
 from mm.sim.tables import Messages, Observed, Strategies, Venue
 from mm.strategy.kernel import policy_due, quote, refresh_affine_policy, refresh_policy
@@ -163,7 +163,7 @@ def _act(v: Venue, g: Strategies, f: Rec, now_ns: int, samples: RecArray, row: i
             pnl_usd = 0.0
             if has_traded(s):
                 pnl_usd = g.loss[k].pnl_usd if f.valid else floored_equity(s, p, z, f.mid)
-            write_sample(samples[k, row], z, s, pnl_usd, f.mid, now_ns)
+            keep(samples[k, row], z, s, pnl_usd)
 
 
 @inline_kernel
@@ -220,7 +220,7 @@ def replay(
     """Decisions ``first..`` of one chunk for all strategies; returns how many were made.
 
     Stops early when the fill table is nearly full. ``done`` decisions of the run lie behind, which places the
-    samples: (n, rows), one row a strategy every ``stride`` decisions.
+    samples: (n, rows) KEPT, one row a strategy every ``stride`` decisions.
     """
     v.cursor[0].awake = everyone(v)  # a caller may have halted them
     d, due = first, 0

@@ -170,7 +170,7 @@ def connect(
         elif first > end or last < begin:
             raise DataError(f"latency series {latency.file}: not of the tape's time; say repeat: true to use it anyway")
     else:
-        c.model, c.base_ns = CONSTANT, round(latency * 1e9)
+        c["model"], c["base_ns"] = CONSTANT, round(latency * 1e9)
 
 
 # --- the feed --------------------------------------------------------------------------------------------------------

@@ -42,6 +42,13 @@ class MarketView:
         return (*ends, self.feed, self.sample_ns, self.halflife_s, self.sigma2, self.flow, self.cross, self.signals)
 
 
+def prepare(tape: Tape, view: MarketView) -> None:
+    """Make a view's observations if they are short enough to be kept."""
+    if len(view.decide_ns) <= KEEP_DECISIONS and view.key() not in tape.features:
+        for _ in observations(tape, view):
+            pass
+
+
 def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
     """Chunks of a view, computed once per tape and process where they fit."""
     key = view.key()

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
-from mm.core.types import COMMAND, RecArray, records
+from mm.core.types import COMMAND, RecArray, records, unpacked
 from mm.errors import RaymakerError
 from mm.models.base import MODEL_PARAMS, POLICY
 from mm.sim.engine import replay
@@ -22,37 +22,40 @@ from mm.sim.liquidation import floored_equity
 from mm.sim.market import MarketView, observations
 from mm.sim.metrics import Metric, summarise
 from mm.sim.monitors import Alert, watch, watch_bounds
-from mm.sim.state import FILL_ROW, SAMPLE, WORKING
+from mm.sim.state import FILL_ROW, KEPT, SAMPLE, WORKING
 from mm.sim.tables import Messages, Observed, Strategies
 from mm.sim.tape import Tape
 from mm.sim.venue import open_venue
 from mm.strategy.orders import MAX_COMMANDS
 from mm.strategy.rate import RATE
 from mm.strategy.risk import LIMITS, LOSS
-from mm.strategy.setup import StrategyRecords
+from mm.strategy.setup import Settings
 from mm.strategy.state import PARAMS, STATE, TARGET
 
 MAX_SAMPLES = 4000
 FOREVER_NS = np.iinfo(np.int64).max
-_RECORDS = {
-    "params": PARAMS, "model": MODEL_PARAMS, "policy": POLICY, "state": STATE, "limits": LIMITS, "loss": LOSS,
-    "rate": RATE,
-}  # fmt: skip
+_SETTINGS = {"params": PARAMS, "model": MODEL_PARAMS, "state": STATE, "limits": LIMITS, "rate": RATE}
+_OWN = {"policy": POLICY, "loss": LOSS}  # these start empty
 
 
 @dataclass(frozen=True)
 class SimResult:
     """What a trial leaves behind. ``fills``: FILL_ROW; ``samples``: SAMPLE (``mm.sim.state``).
 
-    Metrics, alerts and hash cost several times the simulation itself: they are worked out when first asked for.
+    Samples, metrics, alerts and hash cost several times the simulation itself: they are made when first asked for.
     """
 
     instrument: Instrument
     events: int
     fills: NDArray[Any]
-    samples: NDArray[Any]
+    sample: Callable[[], NDArray[Any]] = field(repr=False, compare=False)
     work_out: Callable[[], tuple[dict[str, Metric], tuple[Alert, ...]]] = field(repr=False, compare=False)
     digest: Callable[[], str] = field(repr=False, compare=False)
+
+    @cached_property
+    def samples(self) -> NDArray[Any]:
+        """Position, quotes and profit at decisions."""
+        return self.sample()
 
     @cached_property
     def _figures(self) -> tuple[dict[str, Metric], tuple[Alert, ...]]:
@@ -74,22 +77,14 @@ class SimResult:
         return self.digest()
 
 
-def _stack(parts: Sequence[StrategyRecords], name: str) -> RecArray:
-    out = records(len(parts), _RECORDS[name])
-    for k, part in enumerate(parts):
-        out[k] = getattr(part, name)[0]
-    return out
-
-
 class Pass:
     """The simulated exchange and the strategies of one pass; ``advance`` may be called again and again."""
 
-    def __init__(
-        self, configs: Sequence[RunConfig], parts: Sequence[StrategyRecords], view: MarketView, tape: Tape
-    ) -> None:
+    def __init__(self, configs: Sequence[RunConfig], parts: Sequence[Settings], view: MarketView, tape: Tape) -> None:
         n = len(configs)
         self.configs, self.parts, self.tape = configs, parts, tape
-        self.records = {name: _stack(parts, name) for name in _RECORDS}
+        self.records = {name: unpacked([getattr(part, name) for part in parts], _SETTINGS[name]) for name in _SETTINGS}
+        self.records |= {name: records(n, dtype) for name, dtype in _OWN.items()}
         self.venue = open_venue(configs, tape, self.records["params"], self.records["state"])
         self._strategies = Strategies(
             **self.records, orders=records(n, WORKING), target=records(1, TARGET), cmds=records(MAX_COMMANDS, COMMAND)
@@ -98,7 +93,10 @@ class Pass:
             tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.msg_whole, tape.book_window[0]
         )
         self._stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))
-        self.samples = np.zeros((n, -(-len(view.decide_ns) // self._stride)), SAMPLE).view(np.recarray)
+        rows = -(-len(view.decide_ns) // self._stride)
+        self._kept = np.empty((n, rows), KEPT).view(np.recarray)
+        self._times = view.decide_ns[:: self._stride]
+        self._mids = np.zeros(rows)  # ticks
         self._chunks = observations(tape, view)
         self._seen: Observed | None = None
         self._next = 0  # decision of the chunk
@@ -114,12 +112,15 @@ class Pass:
                 self._seen, self._next = next(self._chunks, None), 0
                 if self._seen is None:
                     return False
+                row = -(-self._done // self._stride)
+                mids = self._seen.features["mid"][row * self._stride - self._done :: self._stride]
+                self._mids[row : row + len(mids)] = mids
             seen = self._seen
             end = int(np.searchsorted(seen.decide_ns, until_ns, side="right"))
             due = seen if end == len(seen.decide_ns) else seen._replace(decide_ns=seen.decide_ns[:end])
             while self._next < end:
                 made = replay(
-                    self._messages, due, self.venue, self._strategies, self._next, self._done, self.samples,
+                    self._messages, due, self.venue, self._strategies, self._next, self._done, self._kept,
                     self._stride,
                 )  # fmt: skip
                 self._next += made
@@ -157,15 +158,29 @@ class Pass:
             raise RaymakerError(
                 "the simulated exchange ran out of room for messages or fills; please report this config"
             )
+        self._kept[:, -(-self._done // self._stride) :] = 0  # decisions that were never made
         fills = np.concatenate([self.venue.fills[:0], *self._fills])
-        fills = fills[np.argsort(fills["set"], kind="stable")]
+        whose = fills["set"].astype(np.uint8)  # so small that numpy sorts by counting
+        fills = fills[np.argsort(whose, kind="stable")]
         ends = np.searchsorted(fills["set"], np.arange(len(self.configs) + 1))
         end = _End({name: rows.copy() for name, rows in self.records.items()}, self.venue.sets.copy(),
                    self.venue.refusals.copy(), self.last_mid)  # fmt: skip
         return [
-            _result(cfg, part, self.tape.events, fills[ends[k] : ends[k + 1]], self.samples[k], end, k)
+            _result(cfg, part, self.tape.events, fills[ends[k] : ends[k + 1]], self._sampler(k), end, k)
             for k, (cfg, part) in enumerate(zip(self.configs, self.parts, strict=True))
         ]
+
+    def _sampler(self, k: int) -> Callable[[], NDArray[Any]]:
+        kept, times, mids = self._kept, self._times, self._mids
+
+        def sample() -> NDArray[Any]:
+            out = records(len(times), SAMPLE)
+            out["ts_ns"], out["mid"] = times, mids
+            for name in KEPT.names or ():
+                out[name] = kept[name][k]
+            return np.asarray(out)
+
+        return sample
 
 
 class _End(NamedTuple):
@@ -178,9 +193,11 @@ class _End(NamedTuple):
 
 
 def _result(
-    cfg: RunConfig, part: StrategyRecords, events: int, fills: NDArray[Any], samples: NDArray[Any], end: _End, k: int
-) -> SimResult:
+    cfg: RunConfig, part: Settings, events: int, fills: NDArray[Any], sample: Callable[[], NDArray[Any]], end: _End,
+    k: int,
+) -> SimResult:  # fmt: skip
     """What strategy ``k`` of a pass leaves behind."""
+    samples = cache(sample)
 
     def own() -> dict[str, RecArray]:
         return {name: rows[k : k + 1] for name, rows in end.records.items()}
@@ -188,13 +205,13 @@ def _result(
     def work_out() -> tuple[dict[str, Metric], tuple[Alert, ...]]:
         state = own()["state"][0]
         metrics = summarise(
-            cfg, part.instrument, own(), end.sets[k], fills, samples, end.last_mid, end.refusals[k]
+            cfg, part.instrument, own(), end.sets[k], fills, samples(), end.last_mid, end.refusals[k]
         )  # fmt: skip
-        alerts = watch(cfg.risk.monitors, samples, part.instrument, part.ref_price)
-        alerts += watch_bounds(int(state.clamped) / max(int(state.decision), 1), samples)
+        alerts = watch(cfg.risk.monitors, samples(), part.instrument, part.ref_price)
+        alerts += watch_bounds(int(state.clamped) / max(int(state.decision), 1), samples())
         return metrics | {"alerts": len(alerts)}, alerts
 
-    return SimResult(part.instrument, events, fills, samples, work_out, lambda: _hash(fills, samples, own()))
+    return SimResult(part.instrument, events, fills, samples, work_out, lambda: _hash(fills, samples(), own()))
 
 
 def _hash(fills: NDArray[Any], samples: NDArray[Any], own: dict[str, Any]) -> str:

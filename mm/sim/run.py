@@ -5,32 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm.config.schema import RunConfig
+from mm.core.units import Volatility
 from mm.errors import ConfigError
 from mm.sim.cross import cross_of
 from mm.sim.latency import feed_of, receive_ns
-from mm.sim.market import MarketView, observations
+from mm.sim.market import MarketView, prepare
 from mm.sim.one_pass import Pass, SimResult
 from mm.sim.state import GROUP
 from mm.sim.tape import Tape
-from mm.strategy.setup import StrategyRecords, resolve
+from mm.strategy.controls.signals import WATCH
+from mm.strategy.setup import dynamic_of, fit_every_ns, settings_of, volatility_estimate
 
 __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_many"]
 
 
 _CONFIGURED = (1_000_000_000, 60.0, 0.0)  # stands for the volatility estimate of those who have none
 _STATIC = (0.0, 0)  # for the estimate of A and kappa
-
-
-class _Job(NamedTuple):
-    number: int  # place in the caller's list
-    cfg: RunConfig
-    records: StrategyRecords
 
 
 def decision_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
@@ -70,16 +67,15 @@ def simulate_many(
         ConfigError: a config does not fit the instrument.
     """
     times: dict[Any, NDArray[np.int64]] = {}
-    views: dict[Any, tuple[MarketView, list[_Job]]] = {}
+    views: dict[Any, tuple[MarketView, list[int]]] = {}
     for number, cfg in enumerate(configs):
-        r = resolve(cfg, tape.instrument, tape.ref_price)
         clock = (cfg.sim.decide_every, feed_of(cfg.sim.feed_latency, cfg.seed))
         if clock not in times:
             times[clock] = decision_times(cfg, tape) if decide_ns is None else decide_ns
-        key = ((clock, cross_of(cfg, tape), _signals(r)), _volatility(r), _flow(r))
+        key = ((clock, cross_of(cfg, tape), _signals(cfg, tape)), _volatility(cfg, tape), _flow(cfg))
         if key not in views:
-            views[key] = (market_view(cfg, r, tape, times[clock]), [])
-        views[key][1].append(_Job(number, cfg, r))
+            views[key] = (market_view(cfg, tape, times[clock]), [])
+        views[key][1].append(number)
     for key in list(views):  # who reads no estimate joins others who see, besides, all that it needs
         sight, volatility, flow = key
         for other in views:
@@ -92,50 +88,54 @@ def simulate_many(
                 views[other][1].extend(views.pop(key)[1])
                 break
     passes = []
-    for view, jobs in views.values():
-        size = min(GROUP, -(-len(jobs) // threads))
-        passes += [(view, jobs[k : k + size]) for k in range(0, len(jobs), size)]
+    for view, numbers in views.values():
+        size = min(GROUP, -(-len(numbers) // threads))
+        observing = Lock()  # passes of one view wait for its observations rather than make them again
+        passes += [(view, numbers[k : k + size], observing) for k in range(0, len(numbers), size)]
+
+    def run(one: tuple[MarketView, list[int], Lock]) -> list[tuple[int, SimResult]]:
+        view, numbers, observing = one
+        mine = [configs[k] for k in numbers]
+        parts = [settings_of(cfg, tape.instrument, tape.ref_price) for cfg in mine]
+        made = Pass(mine, parts, view, tape)
+        with observing:
+            prepare(tape, view)
+        made.advance()
+        return list(zip(numbers, made.results(), strict=True))
+
     if threads > 1 and len(passes) > 1:
         with ThreadPoolExecutor(threads) as pool:
-            shared = [view for view, jobs in views.values() if len(jobs) > 1]
-            list(pool.map(lambda view: sum(1 for _ in observations(tape, view)), shared))  # once each, kept by the tape
-            done = list(pool.map(lambda one: _run_pass(one[0], one[1], tape), passes))
+            done = list(pool.map(run, passes))
     else:
-        done = [_run_pass(view, jobs, tape) for view, jobs in passes]
+        done = [run(one) for one in passes]
     results = dict(chain.from_iterable(done))
     return [results[number] for number in range(len(configs))]
 
 
-def _volatility(r: StrategyRecords) -> tuple[int, float, float]:
-    """(sampling step, half-life, first value) of the estimate."""
-    p = r.params[0]
-    if p.static_sigma >= 0.0:
+def _volatility(cfg: RunConfig, tape: Tape) -> tuple[int, float, float]:
+    """(sampling step, half-life, first value [ticks^2/s]) of the estimate."""
+    sigma = cfg.strategy.model.sigma
+    if isinstance(sigma, Volatility):
         return _CONFIGURED
-    return int(p.sigma_sample_ns), float(p.sigma_halflife_s), float(r.features[0].sigma2)
+    return volatility_estimate(sigma, tape.instrument, tape.ref_price)
 
 
-def _signals(r: StrategyRecords) -> bytes:
+def _signals(cfg: RunConfig, tape: Tape) -> bytes:
     """Settings of the signals that the controls need; nothing when they need none."""
-    settings = r.watch["settings"][0]
-    return settings.tobytes() if settings["on"] else b""
+    if cfg.strategy.controls is None:
+        return b""
+    settings = np.frombuffer(settings_of(cfg, tape.instrument, tape.ref_price).watch, WATCH)["settings"][0]
+    return bytes(settings.tobytes()) if settings["on"] else b""
 
 
-def _flow(r: StrategyRecords) -> tuple[float, int]:
+def _flow(cfg: RunConfig) -> tuple[float, int]:
     """(half-life, time between fits) of the estimate of A and kappa."""
-    return float(r.flow[0].halflife_s), int(r.flow[0].every_ns)
+    dynamic = dynamic_of(cfg)
+    return _STATIC if dynamic is None else (dynamic.halflife, fit_every_ns(dynamic))
 
 
-def market_view(
-    cfg: RunConfig, r: StrategyRecords, tape: Tape, decide_ns: NDArray[np.int64] | None = None
-) -> MarketView:
+def market_view(cfg: RunConfig, tape: Tape, decide_ns: NDArray[np.int64] | None = None) -> MarketView:
     """What a config sees of a tape: configs with equal views share one pass."""
     times = decision_times(cfg, tape) if decide_ns is None else decide_ns
     feed, cross = feed_of(cfg.sim.feed_latency, cfg.seed), cross_of(cfg, tape)
-    return MarketView(times, feed, *_volatility(r), flow=_flow(r), cross=cross, signals=_signals(r))
-
-
-def _run_pass(view: MarketView, jobs: Sequence[_Job], tape: Tape) -> list[tuple[int, SimResult]]:
-    """One pass over the tape for up to 64 configs of one market view: (number, result) of each."""
-    one = Pass([job.cfg for job in jobs], [job.records for job in jobs], view, tape)
-    one.advance()
-    return list(zip((job.number for job in jobs), one.results(), strict=True))
+    return MarketView(times, feed, *_volatility(cfg, tape), flow=_flow(cfg), cross=cross, signals=_signals(cfg, tape))

@@ -87,10 +87,8 @@ def settle(v: Venue, g: Strategies, k: int, n_cmds: int, valid: int, now_ns: int
 
 
 @inline_kernel
-def write_sample(kept: Rec, z: Rec, s: Rec, pnl_usd: float, mid: float, ts_ns: int) -> None:
-    """A SAMPLE row."""
-    kept.ts_ns = ts_ns
-    kept.mid = mid
+def keep(kept: Rec, z: Rec, s: Rec, pnl_usd: float) -> None:
+    """A strategy's own part of a SAMPLE row."""
     kept.pnl_usd = pnl_usd
     kept.pos_lots = s.pos_lots
     kept.bid_tick = z.bid_tick
@@ -116,7 +114,6 @@ def catch_up(
     pnl_usd = g.loss[k].pnl_usd if has_traded(s) else 0.0
     row = -(-z.decided // stride)
     while row * stride < done + d:
-        at = row * stride - done
-        write_sample(samples[k, row], z, s, pnl_usd, seen.features[at].mid, seen.decide_ns[at])
+        keep(samples[k, row], z, s, pnl_usd)
         row += 1
     z.decided = done + d

@@ -10,7 +10,7 @@ import numpy as np
 
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
-from mm.core.types import Rec, RecArray, records
+from mm.core.types import Rec, RecArray, records, room
 from mm.sim.exchange import NEVER_NS
 from mm.sim.latency import CONNECTION, ORDERS, RESPONSES, Series, connect
 from mm.sim.liquidation import FAR
@@ -41,12 +41,12 @@ def min_units(instrument: Instrument) -> int:
     return int((instrument.min_notional / unit).to_integral_value(ROUND_CEILING))
 
 
-def _settings(z: Rec, cfg: RunConfig, instrument: Instrument, ref_price: float) -> None:
+def _settings(z: Rec, cfg: RunConfig, instrument: Instrument, ref_price: float, smallest: int) -> None:
     z["queue_model"] = QUEUE_MODELS[cfg.sim.queue.model]
     z["queue_n"] = cfg.sim.queue.n
     z["partial"] = cfg.sim.partial_fills
     z["cancel_resting"] = cfg.sim.self_trade == "cancel_resting"
-    z["min_units"] = min_units(instrument)
+    z["min_units"] = smallest
     margin = cfg.risk.margin
     z["tiers"] = len(margin.tiers) if instrument.kind != "spot" else 0
     z["maintenance"] = RULES[margin.maintenance]
@@ -67,12 +67,17 @@ def open_venue(configs: Sequence[RunConfig], tape: Tape, params: RecArray, state
     base_tick, n_levels = tape.book_window
     sets, connections, series = records(n, SET), records(2 * n, CONNECTION), Series()
     tiers = np.zeros((n * MAX_TIERS, 2))
+    unit_usd = tape.ref_price if tape.instrument.kind == "inverse" else 1.0
+    smallest = min_units(tape.instrument)
+    tables: dict[int, Any] = {}  # most configs of a sweep share one margin section
     for k, (z, cfg) in enumerate(zip(sets, configs, strict=True)):
         connect(connections[2 * k], cfg.sim.order_latency, cfg.seed, ORDERS, series, tape)
         connect(connections[2 * k + 1], cfg.sim.response_latency, cfg.seed, RESPONSES, series, tape)
-        _settings(z, cfg, tape.instrument, tape.ref_price)
-        unit_usd = tape.ref_price if tape.instrument.kind == "inverse" else 1.0
-        tiers[k * MAX_TIERS : (k + 1) * MAX_TIERS] = tier_table(cfg.risk.margin, unit_usd)
+        _settings(z, cfg, tape.instrument, tape.ref_price, smallest)
+        margin = cfg.risk.margin
+        if id(margin) not in tables:
+            tables[id(margin)] = tier_table(margin, unit_usd)
+        tiers[k * MAX_TIERS : (k + 1) * MAX_TIERS] = tables[id(margin)]
     cursor: Any = records(1, EXCHANGE)
     at = cursor[0]
     at.bb, at.ba, at.lowb, at.hia = -1, n_levels, n_levels, -1
@@ -94,8 +99,8 @@ def open_venue(configs: Sequence[RunConfig], tape: Tape, params: RecArray, state
         connections=connections,
         series=series.table(),
         due_ns=np.full(n, NEVER_NS, np.int64),
-        flight=records(n * FLIGHT_ROWS, IN_FLIGHT),
-        reports=records(n * REPORT_ROWS, REPORT),
-        fills=records(FILL_ROWS, FILL_ROW),
+        flight=room(n * FLIGHT_ROWS, IN_FLIGHT),
+        reports=room(n * REPORT_ROWS, REPORT),
+        fills=room(FILL_ROWS, FILL_ROW),
         base_tick=base_tick,
     )

@@ -33,11 +33,11 @@ def fill_rate(rate: Any, limit: RateLimit | None) -> None:
     if limit is None:
         return
     burst = limit.burst if limit.burst is not None else max(limit.orders // 2, 1)
-    rate.window_ns = round(limit.window * 1e9)
-    rate.burst = burst
-    rate.refill = limit.orders + 1 - burst
-    rate.cancels = limit.cancels
-    rate.level = burst * rate.window_ns
+    rate["window_ns"] = round(limit.window * 1e9)
+    rate["burst"] = burst
+    rate["refill"] = limit.orders + 1 - burst
+    rate["cancels"] = limit.cancels
+    rate["level"] = burst * rate["window_ns"]
 
 
 @hot_kernel

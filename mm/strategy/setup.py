@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from mm.config.schema import CrossReference, DynamicParams, GammaFromQmax, RunConfig
+from mm.config.schema import CrossReference, DynamicParams, EwmaSigma, GammaFromQmax, RunConfig
 from mm.core.fees import Fees, tier_fees
 from mm.core.instrument import Instrument
 from mm.core.jit import bare
-from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, records
+from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, packed, records, unpacked
 from mm.core.units import Volatility
 from mm.errors import ConfigError
-from mm.models.base import POLICY
+from mm.models.base import MODEL_PARAMS, POLICY
 from mm.models.flow import FLOW
-from mm.models.registry import MODELS, model_params
+from mm.models.registry import MODELS, pack_model
 from mm.models.risk_aversion import gamma_from_qmax
 from mm.strategy.controls.setup import fill_controls
 from mm.strategy.controls.signals import WATCH
@@ -30,6 +30,25 @@ FOREVER_NS = np.iinfo(np.int64).max
 EXACT_FILLS = 10_000  # fees of so many whole orders must fit the ledger's integers
 MIN_LOTS_AT = 0.9  # of the reference price: the smallest order in lots holds down to there
 MAX_LOTS = 10**12  # so that sums of price times size stay exact in 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a config says to one strategy on one instrument, in kernel units: the memory of one record each.
+
+    Bytes, because a sweep makes thousands of them, joins those of a pass and needs none of them as an array.
+    """
+
+    instrument: Instrument
+    ref_price: float
+    params: bytes
+    model: bytes
+    features: bytes
+    watch: bytes  # empty without controls
+    flow: bytes  # empty while A and kappa are configured
+    state: bytes
+    limits: bytes
+    rate: bytes
 
 
 @dataclass(slots=True)
@@ -81,8 +100,9 @@ def _hold_opening(s: Any, cfg: RunConfig, instrument: Instrument, ref_price: flo
         return
     if instrument.kind != "spot":
         raise ConfigError(f"strategy.opening_base: {instrument.symbol} is {instrument.kind}; only spot is held")
-    s.pos_lots = _lots(cfg.strategy.opening_base, instrument, ref_price, "strategy.opening_base")
-    s.cash_units = -round(int(s.pos_lots) * (ref_price / float(instrument.tick_size)))
+    lots = _lots(cfg.strategy.opening_base, instrument, ref_price, "strategy.opening_base")
+    s["pos_lots"] = lots
+    s["cash_units"] = -round(lots * (ref_price / float(instrument.tick_size)))
 
 
 def _target(cfg: RunConfig, instrument: Instrument, ref_price: float) -> int:
@@ -112,7 +132,29 @@ def base_of_lots(instrument: Instrument, lots: int, ref_price: float) -> float:
 
 
 def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_feed: bool = False) -> StrategyRecords:
-    """Kernel records for one instrument.
+    """Kernel records for one instrument: ``settings_of`` and room for what a strategy that runs alone writes."""
+    s = settings_of(cfg, instrument, ref_price, own_in_feed=own_in_feed)
+    return StrategyRecords(
+        instrument,
+        ref_price,
+        params=unpacked([s.params], PARAMS),
+        model=unpacked([s.model], MODEL_PARAMS),
+        policy=records(1, POLICY),
+        features=unpacked([s.features], FEATURES),
+        watch=unpacked([s.watch], WATCH) if s.watch else records(1, WATCH),
+        flow=unpacked([s.flow], FLOW) if s.flow else records(1, FLOW),
+        state=unpacked([s.state], STATE),
+        orders=records(ORDER_SLOTS, ORDER),
+        limits=unpacked([s.limits], LIMITS),
+        loss=records(1, LOSS),
+        rate=unpacked([s.rate], RATE),
+        target=records(1, TARGET),
+        cmds=records(MAX_COMMANDS, COMMAND),
+    )
+
+
+def settings_of(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_feed: bool = False) -> Settings:
+    """What the config means for one instrument.
 
     Args:
         cfg: the run.
@@ -146,7 +188,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     if not 0 <= min_spread <= max_spread:
         raise ConfigError(f"strategy.spread: min {min_spread:g} ticks is above max {max_spread:g} ticks")
     ref_ticks = ref_price / tick
-    model = model_params(
+    model = pack_model(
         m.name,
         gamma=gamma,
         kappa=kappa,
@@ -163,13 +205,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
         max_fraction=0.5 * max_spread / ref_ticks,
         seed=cfg.seed,
     )
-    arrays = {
-        "params": records(1, PARAMS), "policy": records(1, POLICY), "features": records(1, FEATURES),
-        "watch": records(1, WATCH), "flow": records(1, FLOW), "state": records(1, STATE),
-        "orders": records(ORDER_SLOTS, ORDER), "limits": records(1, LIMITS), "loss": records(1, LOSS),
-        "rate": records(1, RATE), "target": records(1, TARGET), "cmds": records(MAX_COMMANDS, COMMAND),
-    }  # fmt: skip
-    p = arrays["params"][0]  # by key: several times faster than by attribute, and a sweep resolves thousands
+    p: dict[str, float] = {}
     p["order_lots"] = lots
     # what a control shrinks an order to must still be worth the smallest order after the price has fallen
     p["min_lots"] = max(smallest, min(lots, instrument.min_lots(round(MIN_LOTS_AT * ref_price / tick))))
@@ -197,7 +233,7 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     if isinstance(m.sigma, Volatility):
         p["sigma_halflife_s"], p["sigma_sample_ns"] = 60.0, _ns(0.1)
     else:
-        p["sigma_halflife_s"], p["sigma_sample_ns"] = m.sigma.halflife, max(_ns(m.sigma.sample), 1)
+        p["sigma_sample_ns"], p["sigma_halflife_s"], _ = volatility_estimate(m.sigma, instrument, ref_price)
         p["sigma_floor"] = m.sigma.floor.ticks_per_sqrt_s(instrument, ref_price)
     p["horizon_s"] = m.horizon
     p["session"] = m.horizon_mode == "session"
@@ -206,23 +242,57 @@ def resolve(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own_in_
     p["min_spread"], p["max_spread"], p["max_skew"] = min_spread, max_spread, max_skew
     p["threshold"] = st.requote.threshold.ticks(instrument, ref_price)
     p["min_age_ns"], p["max_age_ns"] = _ns(st.requote.min_age), _ns(st.requote.max_age)
-    if st.params != "static":
-        fill_dynamic(
-            model[0], arrays["flow"][0], st.params if isinstance(st.params, DynamicParams) else DynamicParams()
-        )
-    arrays["features"][0].sigma2 = sigma * sigma
-    arrays["state"][0].next_order = 1
+    opening: dict[str, float] = {"next_order": 1}
+    limits: dict[str, float] = {}
+    rate: dict[str, float] = {}
+    _hold_opening(opening, cfg, instrument, ref_price)
+    fill_limits(limits, cfg, instrument, ref_price)
+    fill_rate(rate, cfg.risk.rate_limit)
+    params, state, watch, flow = packed(PARAMS, p), packed(STATE, opening), b"", b""
+    if (dynamic := dynamic_of(cfg)) is not None:
+        m_rows, f_rows = unpacked([model], MODEL_PARAMS), records(1, FLOW)
+        fill_dynamic(m_rows[0], f_rows[0], dynamic)
+        model, flow = m_rows.tobytes(), f_rows.tobytes()
     if st.controls is not None:
-        fill_controls(p, arrays["state"][0], arrays["watch"][0], st.controls, cfg.risk, instrument, ref_price)
-    _hold_opening(arrays["state"][0], cfg, instrument, ref_price)
-    fill_limits(arrays["limits"][0], cfg, instrument, ref_price)
-    fill_rate(arrays["rate"][0], cfg.risk.rate_limit)
-    return StrategyRecords(instrument, ref_price, model=model, **arrays)
+        own, s, w = unpacked([params], PARAMS), unpacked([state], STATE), records(1, WATCH)
+        fill_controls(own[0], s[0], w[0], st.controls, cfg.risk, instrument, ref_price)
+        params, state, watch = own.tobytes(), s.tobytes(), w.tobytes()
+    return Settings(
+        instrument,
+        ref_price,
+        params=params,
+        model=model,
+        features=packed(FEATURES, {"sigma2": sigma * sigma}),
+        watch=watch,
+        flow=flow,
+        state=state,
+        limits=packed(LIMITS, limits),
+        rate=packed(RATE, rate),
+    )
+
+
+def volatility_estimate(sigma: EwmaSigma, instrument: Instrument, ref_price: float) -> tuple[int, float, float]:
+    """(sampling step [ns], half-life [s], first value [ticks^2/s]) of the estimate in flight."""
+    first = sigma.initial.ticks_per_sqrt_s(instrument, ref_price)
+    return max(_ns(sigma.sample), 1), sigma.halflife, first * first
+
+
+def dynamic_of(cfg: RunConfig) -> DynamicParams | None:
+    """How A and kappa are estimated in flight; None when they are configured."""
+    params = cfg.strategy.params
+    if params == "static":
+        return None
+    return params if isinstance(params, DynamicParams) else DynamicParams()
+
+
+def fit_every_ns(params: DynamicParams) -> int:
+    """Time between fits."""
+    return max(_ns(params.every), 1)
 
 
 def fill_dynamic(model: Any, flow: Any, params: DynamicParams) -> None:
     """Let A and kappa be estimated in flight: the gates into MODEL_PARAMS, the estimator's settings into FLOW."""
-    flow["halflife_s"], flow["every_ns"] = params.halflife, max(_ns(params.every), 1)
+    flow["halflife_s"], flow["every_ns"] = params.halflife, fit_every_ns(params)
     model["dynamic"], model["static_A"], model["static_kappa"] = 1, model["A"], model["kappa"]
     model["min_orders"], model["max_misfit"] = params.min_arrivals, params.max_misfit
     model["within"] = params.within

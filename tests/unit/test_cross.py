@@ -17,7 +17,6 @@ from mm.sim.market import observations
 from mm.sim.run import market_view, simulate, simulate_many
 from mm.sim.tape import beside, from_store, open_tape
 from mm.strategy.cross import CROSS, see_other
-from mm.strategy.setup import resolve
 from mm.strategy.state import FEATURES
 
 LEAD_NS = 400_000_000
@@ -57,7 +56,7 @@ def leader(tape):
 
 
 def seen(cfg, tape):
-    view = market_view(cfg, resolve(cfg, tape.instrument, tape.ref_price), tape)
+    view = market_view(cfg, tape)
     chunks = list(observations(tape, view))
     return view, np.concatenate([c.features for c in chunks])
 

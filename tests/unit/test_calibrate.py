@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import cli
 from mm.config import load_raw, validate
+from mm.data.importers import import_files
 from mm.data.store import Store
 from mm.errors import DataError
 from mm.models.arrivals import BOOK, PRINT, arrivals
@@ -117,6 +118,22 @@ def test_sigma_is_recovered_by_every_estimator(tmp_path, sigma):
         assert "EWMA" in row.name or row.sigma.low < row.sigma.value < row.sigma.high
     best = best_of(every)
     assert best.low * market.TICK < sigma < best.high * market.TICK
+
+
+@pytest.mark.real_data
+def test_a_recorded_perpetual(real_data_dir, tmp_path):
+    """The book lags, most orders stop at the touch, and what is left is told with useful intervals."""
+    import_files("binance-collector", "usdm", [real_data_dir / "binance" / "usdm_btcusdt_20240808.gz"], tmp_path / "s")
+    summary = calibration.run(tmp_path / "s")
+    assert summary["reference"] == "first_print"
+    for side in summary["sides"].values():
+        assert side["gate"] == "ok"
+        assert side["fit"] == "beyond_touch"
+        A, kappa = side["A_per_s"], side["kappa_per_bp"]
+        assert 0.5 < A[0] < 2.0
+        assert 1.5 < kappa[0] < 4.0
+        assert kappa[2] / kappa[1] < 2.0
+    assert 0.7 < summary["sigma_bps_per_sqrt_s"][0] < 2.0
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

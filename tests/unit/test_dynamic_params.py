@@ -1,5 +1,8 @@
 """``params: dynamic``: estimates in flight find the truth, and give way to the config's values with a reason."""
 
+import logging
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -95,6 +98,26 @@ def test_the_config_takes_a_word_or_a_section():
     for wrong in ("dynamik", {"half": "5m"}, {"within": 1.0}, {"every": "0s"}):
         with pytest.raises(ValidationError):
             parse(wrong)
+
+
+def test_the_live_quoter_says_when_the_source_changes(caplog):
+    """One line a change, none while it stays."""
+    from actors.quoter import QuoterActor
+
+    actor = object.__new__(QuoterActor)
+    said = [("static", 1.0, 0.3), ("too_few_arrivals", 1.0, 0.3), ("too_few_arrivals", 1.0, 0.3)]
+    said += [("estimated", 2.0, 0.5), ("estimated", 2.1, 0.5), ("poor_fit", 1.0, 0.3)]
+    actor._params, actor.log = {}, logging.getLogger("quoter")
+    actor.spec = SimpleNamespace(parsed_instruments=[market.instrument()])
+    actor._account = SimpleNamespace(q=SimpleNamespace(params_of=lambda _i: said.pop(0)))
+    with caplog.at_level(logging.INFO):
+        for _ in range(6):
+            actor._say_params()
+    lines = [r.getMessage() for r in caplog.records]
+    assert len(lines) == 3
+    assert "because of too_few_arrivals" in lines[0]
+    assert "A 2/s and kappa 0.5 per quote, estimated in flight" in lines[1]
+    assert "because of poor_fit" in lines[2]
 
 
 def test_candles_have_no_orders(store):

@@ -6,6 +6,7 @@ import pytest
 
 from actors.recorder import DECISION, read_decisions, read_lives, read_raw
 from actors.replay import recorded_config, replay_venue
+from mm.config.schema import RunConfig
 from mm.errors import ConfigError, DataError
 from tests.reference.small_run import SmallRun, quick_config, small_run
 
@@ -57,6 +58,22 @@ def test_one_percent_of_one_parameter_is_noticed(run_dir, item):
         return
     assert out.identical < 0.5 * out.decisions
     assert out.mismatches[0]["raw_bid"][0] != out.mismatches[0]["raw_bid"][1]
+
+
+def test_what_quotes_depend_on_in_flight_comes_out_again(tmp_path):
+    """Controls and parameters estimated from the market orders seen: state that only the run has."""
+    plain = quick_config().model_dump(mode="json")
+    plain["strategy"]["params"] = {"min_arrivals": 2, "every": "500ms", "max_misfit": 1.0}
+    plain["strategy"]["controls"] = {
+        "inventory": {"soft_usd": 390, "hard_usd": 1000}, "cooldown": {}, "displacement": {}, "volatility": {},
+        "rebalance": {"limit": "1000 usd"},
+    }  # fmt: skip
+    run = small_run(tmp_path, RunConfig.model_validate(plain), SECONDS)
+    seen = run.quoter.q.view(0)
+    assert seen["params"] == "estimated"
+    assert seen["acted"]
+    out = replay(tmp_path)
+    assert out.identical == out.decisions > 300
 
 
 def test_recorded_quotes_are_no_input(copy):

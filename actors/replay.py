@@ -201,7 +201,10 @@ def _take(account: Account, inbox: Iterator[tuple[Message, int]], frames: Frames
         m = m._replace(payload=events.tobytes())
         if len(m.payload) != size:
             return f"frame {m.b} received at {m.t_wall_ns} decodes to {len(m.payload)} bytes, not to {size}"
-    account.take([m])
+    try:
+        account.take([m])
+    except ValueError as exc:  # records of another shape
+        return f"a message of kind {m.kind} is not of this version of the code: {exc}"
     return ""
 
 

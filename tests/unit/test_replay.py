@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from actors.recorder import DECISION, read_decisions, read_lives, read_raw
+from actors.recorder import DECISION, INBOX_HEADER, read_decisions, read_lives, read_raw
 from actors.replay import recorded_config, replay_venue
+from actors.transport import EVENTS, SYNC
 from mm.config.schema import RunConfig
 from mm.errors import ConfigError, DataError
 from tests.reference.small_run import SmallRun, quick_config, small_run
@@ -148,6 +149,24 @@ def test_a_killed_feed_takes_its_last_frames_with_it(tmp_path):
     assert out.identical == out.decisions > second
     assert first > out.unreached > 20
     assert "is not among the raw frames" in out.notes[0]
+
+
+def test_records_of_another_version_end_the_replay(copy):
+    """The state in a sync has grown by eight bytes since: it cannot be read, and that is said."""
+    file = copy / "inbox" / "sandbox.bin"
+    out, data, at = b"", file.read_bytes(), 0
+    while at < len(data):
+        kind, a, b, seq, t, size = INBOX_HEADER.unpack_from(data, at)
+        at += INBOX_HEADER.size
+        payload = b"" if kind == EVENTS else data[at : at + size]
+        at += len(payload)
+        if kind == SYNC:
+            payload, size = payload[:-8], size - 8
+        out += INBOX_HEADER.pack(kind, a, b, seq, t, size) + payload
+    file.write_bytes(out)
+    replayed = replay(copy)
+    assert (replayed.decisions, replayed.unreached) == (0, len(read_decisions(copy / "decisions" / "sandbox.bin")))
+    assert "not of this version" in replayed.notes[0]
 
 
 def test_a_folder_that_is_no_run(tmp_path):

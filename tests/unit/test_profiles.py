@@ -7,8 +7,8 @@ import pytest
 from benchmarks import profiles
 from mm.core.instrument import Instrument
 from mm.errors import ConfigError, DataError
+from mm.strategy.sensitivity import sensitivity
 from mm.venues.specs import venue_spec
-from tests.reference.kernel_box import Box
 
 NAMES = profiles.names()
 
@@ -51,9 +51,9 @@ def test_no_rebate_but_by_name():
         assert cfg.sim.fee_tier is None or "rebate" not in cfg.sim.fee_tier
 
 
-def box(name):
-    """The profile at $61,700, on its tape's instrument, without the filter that must warm up."""
-    cfg = profiles.load(name, ("strategy.controls.regime=null",))
+def market(name):
+    """(config, instrument of its tape, price) of a profile at $61,700."""
+    cfg = profiles.load(name)
     spot = profiles.market_of(cfg) == "spot"
     lot, least = ("0.00001", "5") if spot else ("0.001", "100")
     if cfg.data.listing is not None:
@@ -62,46 +62,23 @@ def box(name):
         "BTCUSDT", cfg.name, "spot" if spot else "linear", Decimal("0.01" if spot else "0.1"), Decimal(lot),
         Decimal(least), base="BTC", quote="USDT",
     )  # fmt: skip
-    return Box(cfg, ref_ticks=6_170_000 if spot else 617_000, inst=inst)
-
-
-def final(name, change, orders=1):
-    """Quotes that would be sent, so many orders above the profile's own inventory."""
-    b = box(name)
-    change(b.r)
-    b.r.state[0].pos_lots += orders * b.r.params[0].order_lots
-    ten = b.instrument.lots("10")  # nothing that a guard would call thin
-    quote = b.touch(b.mid - 1, b.mid + 1, ten).quote(int(b.r.state[0].pos_lots))
-    assert quote.reason == "quoting"
-    assert b.r.state[0].clamped == 0
-    return quote.bid, quote.ask
-
-
-def times(array, field, factor):
-    def change(r):
-        getattr(r, array)[0][field] *= factor
-
-    return change
-
-
-CHANGES = {
-    "gamma": times("model", "gamma", 2.0),
-    "kappa": times("model", "kappa", 0.7),
-    "A": times("model", "A", 2.0),
-    "sigma": times("features", "sigma2", 2.0),
-}
+    return cfg, inst, 61_700.0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameter_moves_the_final_quote(name):
-    bid, ask = final(name, lambda _: None)
-    for what, change in CHANGES.items():
-        changed = final(name, change)
-        assert changed[0] != bid, what
-        assert changed[1] != ask, what
-    lower = final(name, lambda _: None, orders=2)
-    assert lower[0] < bid
-    assert lower[1] < ask
+    found = sensitivity(*market(name))
+    assert set(found) == {"gamma", "sigma", "kappa", "A", "q"}
+    for what, s in found.items():
+        plain, changed = s.base[1], s.changed[1]  # one order held, as a maker does most of the time
+        assert changed.bid_tick != plain.bid_tick, what
+        assert changed.ask_tick != plain.ask_tick, what
+        assert not plain.clamped
+        assert plain.bid_lots
+        assert plain.ask_lots
+    lower = found["q"]
+    assert lower.changed[0].bid_tick < lower.base[0].bid_tick
+    assert lower.changed[0].ask_tick < lower.base[0].ask_tick
 
 
 def test_the_table_goes_between_its_marks(tmp_path):

@@ -40,14 +40,15 @@ DECISION: Final = np.dtype(
         ("bid_lots", "i8"),
         ("ask_lots", "i8"),
         ("reason", "i8"),
+        ("acting", "i8"),  # controls that acted, a bit each (mm.strategy.controls.names)
         ("mid", "f8"),  # ticks, of the others' book
         ("raw_bid", "f8"),  # ticks, before the overlays
         ("raw_ask", "f8"),
     ]
 )
-_OF_TARGET: Final = ("bid_tick", "ask_tick", "bid_lots", "ask_lots", "reason", "raw_bid", "raw_ask")
+_OF_TARGET: Final = ("bid_tick", "ask_tick", "bid_lots", "ask_lots", "reason", "acting", "raw_bid", "raw_ask")
 _AT: Final = tuple((TARGET.names or ()).index(name) for name in _OF_TARGET)
-_ROW: Final = struct.Struct("<11q3d")
+_ROW: Final = struct.Struct("<12q3d")
 assert _ROW.size == DECISION.itemsize
 
 
@@ -55,10 +56,10 @@ def decision_row(
     now_ns: int, messages: int, instrument: int, stale: bool, commands: int, pos_lots: int, mid: float, target: Any
 ) -> bytes:
     """One DECISION record; ``target`` is a TARGET record as a tuple."""
-    bid, ask, bid_lots, ask_lots, reason, raw_bid, raw_ask = [target[k] for k in _AT]
+    bid, ask, bid_lots, ask_lots, reason, acting, raw_bid, raw_ask = [target[k] for k in _AT]
     return _ROW.pack(
-        now_ns, messages, instrument, stale, commands, pos_lots, bid, ask, bid_lots, ask_lots, reason, mid, raw_bid,
-        raw_ask,
+        now_ns, messages, instrument, stale, commands, pos_lots, bid, ask, bid_lots, ask_lots, reason, acting, mid,
+        raw_bid, raw_ask,
     )  # fmt: skip
 
 

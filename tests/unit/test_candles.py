@@ -15,7 +15,7 @@ from mm.core.types import records
 from mm.data.candles import CANDLE, Candles, hash_rows, info, open_candles, write_candles
 from mm.data.importers import import_files
 from mm.data.importers.ohlcv import columns_of, parse_time, step_of
-from mm.errors import DataError
+from mm.errors import ConfigError, DataError
 from mm.report.backtest import save
 from mm.sim.candles import BIAS, candles_of, simulate_candles
 from mm.sim.run import simulate
@@ -293,3 +293,16 @@ def test_recorded_candles(name, rows, step_s, base, real_data_dir, tmp_path):
     assert for_free["fills"] == charged["fills"] > 100
     assert for_free["bias"]
     assert for_free["pnl_usd"] - charged["pnl_usd"] == pytest.approx(charged["fees_usd"]) != 0.0
+
+
+def test_controls_that_need_ticks_are_refused_and_others_act():
+    def with_controls(controls):
+        cfg = config()
+        return cfg.model_validate(cfg.model_dump() | {"strategy": cfg.strategy.model_dump() | {"controls": controls}})
+
+    some = candles((10_000, 10_010, 9_990, 10_000), (10_000, 10_010, 9_990, 10_000))
+    with pytest.raises(ConfigError, match="a candle shows no ticks and no book"):
+        simulate_candles(with_controls({"momentum": {}}), some)
+    result = simulate_candles(with_controls({"session": {"end": "00:00", "start": "23:59"}}), some)
+    assert result.metrics["acted_session"] == result.metrics["decisions"]
+    assert result.metrics["fills"] == 0

@@ -56,3 +56,10 @@ def test_enabled_it_draws_to_stderr(capsys):
     with LiveTable(enabled=True) as table:
         table.update(STATUS)
     assert capsys.readouterr().out == ""
+
+
+def test_a_line_names_the_controls_that_acted():
+    one = STATUS["venues"]["east"]["quoter"]["instruments"][0]
+    acting = {"reason": "regime", "acting": ["momentum", "regime"]}
+    text = drawn(STATUS | {"venues": {"east": {"quoter": {"instruments": [one | acting]}}}})
+    assert "regime (+ momentum)" in text

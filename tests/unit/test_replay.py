@@ -180,4 +180,4 @@ def test_a_folder_that_is_no_run(tmp_path):
 
 
 def test_rows_have_one_size():
-    assert DECISION.itemsize == 112
+    assert DECISION.itemsize == 120

@@ -29,10 +29,12 @@ POLICY = np.dtype(
         ("offset", "f8"),  # ticks added to the bid's distance and taken from the ask's (drift)
         ("n_lots", "i8"),  # TABLE: inventory limit
         ("draw", "i8"),  # random_control: where its sequence is
+        ("c1", "f8"), ("c2", "f8"),  # glft_asymptotic: what does not depend on the volatility, and of what it is
+        ("of_gamma", "f8"), ("of_xi", "f8"), ("of_kappa", "f8"), ("of_A", "f8"), ("of_impact", "f8"), ("of_fee", "f8"),
         ("delta_bid", "f8", (2 * MAX_Q + 1,)),  # TABLE: ticks below the reference price at q = i - n_lots
         ("delta_ask", "f8", (2 * MAX_Q + 1,)),
     ]
-)
+)  # fmt: skip
 
 MODEL_PARAMS = np.dtype(
     [

@@ -53,20 +53,35 @@ def liquidity_term(k: float, xi: float, delta: float) -> float:
 
 
 @hot_kernel
-def closed_form(
-    gamma: float, k: float, A: float, sigma: float, delta: float, xi: float, mu: float, impact: float
-) -> tuple[float, float, float, float, float]:
-    """(c1, c2, half_spread, skew, offset): delta_bid = half + skew·q + offset, delta_ask = half - skew·q - offset."""
+def coefficients(gamma: float, k: float, A: float, delta: float, xi: float, impact: float) -> tuple[float, float]:
+    """(c1, c2): what of the closed form does not depend on the volatility."""
     c1 = liquidity_term(k, xi, delta)
     z = xi * delta / k
     growth = 0.5 * (log1p_ratio(z) + math.log1p(z)) + 0.25 * k * impact  # ½·ln (1+z)^(1/z+1), and the impact
-    c2 = math.sqrt(gamma / (2.0 * A * delta * k)) * math.exp(growth)
+    return c1, math.sqrt(gamma / (2.0 * A * delta * k)) * math.exp(growth)
+
+
+@hot_kernel
+def spread_and_skew(
+    c1: float, c2: float, gamma: float, sigma: float, delta: float, mu: float, impact: float
+) -> tuple[float, float, float]:
+    """(half_spread, skew, offset): delta_bid = half + skew·q + offset, delta_ask = half - skew·q - offset."""
     skew = c2 * sigma
     half = c1 + 0.5 * delta * skew + 0.5 * impact
     offset = 0.0
     if mu != 0.0:
         variance_cost = gamma * sigma * sigma
         offset = -skew * mu / variance_cost if variance_cost > 0.0 else math.nan
+    return half, skew, offset
+
+
+@hot_kernel
+def closed_form(
+    gamma: float, k: float, A: float, sigma: float, delta: float, xi: float, mu: float, impact: float
+) -> tuple[float, float, float, float, float]:
+    """(c1, c2, half_spread, skew, offset) of ``coefficients`` and ``spread_and_skew``."""
+    c1, c2 = coefficients(gamma, k, A, delta, xi, impact)
+    half, skew, offset = spread_and_skew(c1, c2, gamma, sigma, delta, mu, impact)
     return c1, c2, half, skew, offset
 
 

@@ -101,6 +101,7 @@ def _send(v: Venue, k: int, cmds: RecArray, n_cmds: int, now_ns: int) -> None:
             z.cancels += 1
         if z.flight_tail == 0:
             v.due_ns[k] = c.arrive_ns
+            v.cursor[0].due_ns = min(v.cursor[0].due_ns, c.arrive_ns)
         z.flight_tail += 1
 
 
@@ -116,7 +117,7 @@ def _account(z: Rec, valid: int, both: bool, now_ns: int) -> None:
 
 
 @inline_kernel
-def _listen(v: Venue, g: Strategies, f: Rec, now_ns: int) -> int:
+def _listen(v: Venue, g: Strategies, f: Rec, now_ns: int, news: bool) -> int:
     """Those awake hear their reports and mark their equity; fresh policies; returns whose table is due, a bit each."""
     due = 0
     cursor = v.cursor[0]
@@ -125,13 +126,15 @@ def _listen(v: Venue, g: Strategies, f: Rec, now_ns: int) -> int:
         k = lowest_bit(awake)
         awake &= awake - 1
         z, s = v.sets[k], g.state[k]
-        if z.reports_head < z.reports_tail:
+        told = z.reports_head < z.reports_tail
+        if told:
             _deliver(v, g, k, now_ns)
-        if z.reports_head == z.reports_tail:
-            cursor.heard &= ~(1 << k)
-        z.bid_tick, z.ask_tick = _resting(g.orders[k].slots)
+            if z.reports_head == z.reports_tail:
+                cursor.heard &= ~(1 << k)
+        if told or news:  # else orders rest where they did, and profit at the same mid is the same
+            z.bid_tick, z.ask_tick = _resting(g.orders[k].slots)
         _account(z, f.valid, z.bid_tick != 0 and z.ask_tick != 0, now_ns)
-        if f.valid and has_traded(s):
+        if f.valid and (told or news) and has_traded(s):
             _mark(v, g, k, f.mid, now_ns)
         if policy_due(f, s, now_ns, False):
             if g.model[k].table:
@@ -202,7 +205,7 @@ def _decide_all(
             _catch_up_all(v, g, seen, cursor.awake, d, done, samples, stride)
             if news:
                 _take_marks(v, g, seen.marks, seen.mark_end[d - 1] if d > 0 else 0, seen.mark_end[d])
-            due = _listen(v, g, f, now_ns)
+            due = _listen(v, g, f, now_ns, news)
             if due != 0:
                 return d, due
         resumed = False

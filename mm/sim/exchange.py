@@ -226,8 +226,10 @@ def _take_command(v: Venue, k: int, c: Rec) -> None:
 @inline_kernel
 def _take_commands(v: Venue, until_ns: int) -> None:
     """Commands that arrive by ``until_ns``, strategy by strategy (they do not see each other)."""
+    next_ns = NEVER_NS
     for k in range(v.due_ns.shape[0]):
         if v.due_ns[k] > until_ns:
+            next_ns = min(next_ns, v.due_ns[k])
             continue
         z = v.sets[k]
         base = k * FLIGHT_ROWS
@@ -240,6 +242,8 @@ def _take_commands(v: Venue, until_ns: int) -> None:
             v.due_ns[k] = NEVER_NS
         else:
             v.due_ns[k] = v.flight[base + z.flight_head % FLIGHT_ROWS].arrive_ns
+            next_ns = min(next_ns, v.due_ns[k])
+    v.cursor[0].due_ns = next_ns
     _find_own_range(v)
 
 
@@ -261,18 +265,10 @@ def _find_own_range(v: Venue) -> None:
 
 
 @inline_kernel
-def _next_command_ns(v: Venue) -> int:
-    next_ns = NEVER_NS
-    for k in range(v.due_ns.shape[0]):
-        next_ns = min(next_ns, v.due_ns[k])
-    return next_ns
-
-
-@inline_kernel
 def advance(v: Venue, t: Messages, now_ns: int) -> None:
     """The exchange up to ``now_ns``: market messages, and commands as they arrive (after a message of equal time)."""
     while True:
-        next_ns = _next_command_ns(v)
+        next_ns = v.cursor[0].due_ns
         _take_messages(v, t, min(next_ns, now_ns))
         if next_ns > now_ns:
             return

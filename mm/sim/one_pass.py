@@ -6,8 +6,9 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import Any, NamedTuple
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,7 @@ class Pass:
                 state.halted = reason
 
     def results(self) -> list[SimResult]:
-        """One result a config, in their order.
+        """One result a config, in their order; the pass has come to its end.
 
         Raises:
             RaymakerError: messages or fills found no room.
@@ -159,64 +160,54 @@ class Pass:
                 "the simulated exchange ran out of room for messages or fills; please report this config"
             )
         self._kept[:, -(-self._done // self._stride) :] = 0  # decisions that were never made
-        fills = np.concatenate([self.venue.fills[:0], *self._fills])
+        fills = self._fills[0] if len(self._fills) == 1 else np.concatenate([self.venue.fills[:0], *self._fills])
         whose = fills["set"].astype(np.uint8)  # so small that numpy sorts by counting
-        fills = fills[np.argsort(whose, kind="stable")]
-        ends = np.searchsorted(fills["set"], np.arange(len(self.configs) + 1))
-        end = _End({name: rows.copy() for name, rows in self.records.items()}, self.venue.sets.copy(),
-                   self.venue.refusals.copy(), self.last_mid)  # fmt: skip
+        fills = fills.take(np.argsort(whose, kind="stable"))
+        ends = np.cumsum(np.bincount(whose, minlength=len(self.configs))).tolist()
+        trials = [_Trial(self, k, fills[start:end]) for k, (start, end) in enumerate(pairwise([0, *ends]))]
         return [
-            _result(cfg, part, self.tape.events, fills[ends[k] : ends[k + 1]], self._sampler(k), end, k)
-            for k, (cfg, part) in enumerate(zip(self.configs, self.parts, strict=True))
+            SimResult(self.tape.instrument, self.tape.events, t.fills, t.sample, t.work_out, t.digest) for t in trials
         ]
 
-    def _sampler(self, k: int) -> Callable[[], NDArray[Any]]:
-        kept, times, mids = self._kept, self._times, self._mids
-
-        def sample() -> NDArray[Any]:
-            out = records(len(times), SAMPLE)
-            out["ts_ns"], out["mid"] = times, mids
-            for name in KEPT.names or ():
-                out[name] = kept[name][k]
-            return np.asarray(out)
-
-        return sample
+    def samples(self, k: int) -> NDArray[Any]:
+        """SAMPLE rows of strategy ``k``."""
+        out = records(len(self._times), SAMPLE)
+        out["ts_ns"], out["mid"] = self._times, self._mids
+        for name in KEPT.names or ():
+            out[name] = self._kept[name][k]
+        return np.asarray(out)
 
 
-class _End(NamedTuple):
-    """Where a pass ended."""
+class _Trial:
+    """What strategy ``k`` of a pass left behind, and what follows from it."""
 
-    records: dict[str, RecArray]
-    sets: RecArray
-    refusals: NDArray[np.int64]
-    last_mid: float
+    __slots__ = ("_end", "_k", "_samples", "fills")
 
+    def __init__(self, end: Pass, k: int, fills: NDArray[Any]) -> None:
+        self._end, self._k, self.fills = end, k, fills
+        self._samples: NDArray[Any] | None = None
 
-def _result(
-    cfg: RunConfig, part: Settings, events: int, fills: NDArray[Any], sample: Callable[[], NDArray[Any]], end: _End,
-    k: int,
-) -> SimResult:  # fmt: skip
-    """What strategy ``k`` of a pass leaves behind."""
-    samples = cache(sample)
+    def sample(self) -> NDArray[Any]:
+        if self._samples is None:
+            self._samples = self._end.samples(self._k)
+        return self._samples
 
-    def own() -> dict[str, RecArray]:
-        return {name: rows[k : k + 1] for name, rows in end.records.items()}
+    def _own(self) -> dict[str, RecArray]:
+        return {name: rows[self._k : self._k + 1] for name, rows in self._end.records.items()}
 
-    def work_out() -> tuple[dict[str, Metric], tuple[Alert, ...]]:
-        state = own()["state"][0]
+    def work_out(self) -> tuple[dict[str, Metric], tuple[Alert, ...]]:
+        end, k, own, samples = self._end, self._k, self._own(), self.sample()
+        cfg, part, state = end.configs[k], end.parts[k], own["state"][0]
         metrics = summarise(
-            cfg, part.instrument, own(), end.sets[k], fills, samples(), end.last_mid, end.refusals[k]
-        )  # fmt: skip
-        alerts = watch(cfg.risk.monitors, samples(), part.instrument, part.ref_price)
-        alerts += watch_bounds(int(state.clamped) / max(int(state.decision), 1), samples())
+            cfg, part.instrument, own, end.venue.sets[k], self.fills, samples, end.last_mid, end.venue.refusals[k]
+        )
+        alerts = watch(cfg.risk.monitors, samples, part.instrument, part.ref_price)
+        alerts += watch_bounds(int(state.clamped) / max(int(state.decision), 1), samples)
         return metrics | {"alerts": len(alerts)}, alerts
 
-    return SimResult(part.instrument, events, fills, samples, work_out, lambda: _hash(fills, samples(), own()))
-
-
-def _hash(fills: NDArray[Any], samples: NDArray[Any], own: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
-    columns = [name for name in FILL_ROW.names or () if name != "set"]
-    for part in (*(fills[name] for name in columns), samples, own["state"], own["loss"]):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    return digest.hexdigest()
+    def digest(self) -> str:
+        own, digest = self._own(), hashlib.sha256()
+        columns = [self.fills[name] for name in FILL_ROW.names or () if name != "set"]
+        for part in (*columns, self.sample(), own["state"], own["loss"]):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from threading import Lock
 from typing import Any
@@ -104,12 +106,23 @@ def simulate_many(
         return list(zip(numbers, made.results(), strict=True))
 
     if threads > 1 and len(passes) > 1:
-        with ThreadPoolExecutor(threads) as pool:
+        with _short_turns(), ThreadPoolExecutor(threads) as pool:
             done = list(pool.map(run, passes))
     else:
         done = [run(one) for one in passes]
     results = dict(chain.from_iterable(done))
     return [results[number] for number in range(len(configs))]
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """A thread whose replay is over waits at most so long for the Python of another (by default ten times as long)."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _volatility(cfg: RunConfig, tape: Tape) -> tuple[int, float, float]:

@@ -131,6 +131,7 @@ EXCHANGE = np.dtype(
         ("by_mark", "i8"),  # 1: margins are checked at MARK events, not at mids
         ("message", "i8"),  # next message of the tape
         ("fills", "i8"),  # rows used of the fill table
+        ("due_ns", "i8"),  # arrival of the next command of any strategy
         ("heard", "i8"),  # strategies with a report on its way or arrived, a bit each
         ("awake", "i8"),  # strategies that decide now, a bit each
         ("wake_ns", "i8"),  # when the first of the settled ones must decide again

@@ -82,7 +82,7 @@ def open_venue(configs: Sequence[RunConfig], tape: Tape, params: RecArray, state
     at = cursor[0]
     at.bb, at.ba, at.lowb, at.hia = -1, n_levels, n_levels, -1
     at.own_bid_lo, at.own_bid_hi, at.own_ask_lo, at.own_ask_hi = n_levels, -1, n_levels, -1
-    at.liq_lo, at.liq_hi, at.by_mark = -FAR, FAR, tape.has_marks
+    at.liq_lo, at.liq_hi, at.by_mark, at.due_ns = -FAR, FAR, tape.has_marks, NEVER_NS
     return Venue(
         cursor,
         bids=np.zeros(n_levels, tape.lots.dtype),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mm.core.bits import lowest_bit
 from mm.core.jit import hot_kernel
 from mm.core.types import (
     ACK,
@@ -154,17 +155,19 @@ def diff_orders(
     n = 0
     kept_bid = -1
     kept_ask = -1
+    live = 0  # slots, a bit each
     for k in range(orders.shape[0]):
         o = orders[k]
-        if o.state == SENT:
+        if o.state == LIVE:
+            live |= 1 << k
+        elif o.state == SENT:
             if o.side == BUY_SIDE:
                 kept_bid = max(kept_bid, o.tick) if kept_bid >= 0 else o.tick
             else:
                 kept_ask = min(kept_ask, o.tick) if kept_ask >= 0 else o.tick
-    for k in range(orders.shape[0]):
-        o = orders[k]
-        if o.state != LIVE:
-            continue
+    while live != 0:
+        o = orders[lowest_bit(live)]
+        live &= live - 1
         if o.side == BUY_SIDE:
             if (
                 kept_bid < 0

@@ -96,6 +96,7 @@ def play(rows, scripts, configs, instrument):
             v.flight[row] = (arrive_ns, number, lots, tick - v.base_tick, side, op)
             v.sets[k].flight_tail += 1
         v.due_ns[k] = v.flight[k * FLIGHT_ROWS].arrive_ns if script else v.due_ns[k]
+    v.cursor[0].due_ns = v.due_ns.min()
     stream = Messages(
         market.words, market.lots, market.msg_exch_ns, market.msg_start, market.msg_whole, market.book_window[0]
     )

@@ -29,6 +29,7 @@ __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_m
 
 
 _CONFIGURED = (1_000_000_000, 60.0, 0.0)  # stands for the volatility estimate of those who have none
+WORTH_A_THREAD = 16  # strategies: with fewer, replaying the book once more costs what the thread gains
 _STATIC = (0.0, 0)  # for the estimate of A and kappa
 
 
@@ -91,7 +92,7 @@ def simulate_many(
                 break
     passes = []
     for view, numbers in views.values():
-        size = min(GROUP, -(-len(numbers) // threads))
+        size = min(GROUP, max(-(-len(numbers) // threads), WORTH_A_THREAD))
         observing = Lock()  # passes of one view wait for its observations rather than make them again
         passes += [(view, numbers[k : k + size], observing) for k in range(0, len(numbers), size)]
 

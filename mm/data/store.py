@@ -28,6 +28,7 @@ from mm.core.types import ASK, BUY, CLEAR_ASK, CLEAR_BID, EVENT, LAST, SELL, Rec
 from mm.data.touch import Walker
 from mm.errors import DataError, RaymakerError
 
+DISK_RESERVE: Final = 2_000_000_000  # bytes that no import takes
 SCHEMA: Final = 1
 META: Final = "meta.json"
 COLUMNS: Final = {name: EVENT[name] for name in ("ts_exch_ns", "ts_recv_ns", "kind", "flags", "tick", "lots")}
@@ -163,11 +164,29 @@ class StoreWriter:
             self._first_recv_ns = int(recv[0])
         self._last_recv_ns = int(recv[-1])
         self._see_prices(events["kind"], events["tick"])
-        for name, dtype in COLUMNS.items():
-            column = np.ascontiguousarray(events[name], dtype)
-            self._hashes[name].update(column.data)
-            self._files[name].write(column.data)
+        try:
+            for name, dtype in COLUMNS.items():
+                column = np.ascontiguousarray(events[name], dtype)
+                self._hashes[name].update(column.data)
+                self._files[name].write(column.data)
+        except OSError as exc:  # a full disk
+            self.abort()
+            raise DataError(f"{self.path}: cannot write after {self._n} events: {exc.strerror or exc}") from exc
         self._n += n
+
+    def make_room(self, rows: float) -> None:
+        """Refuse before the disk is full: raises ``DataError`` when about so many rows will not fit beside a reserve.
+
+        A full disk stops everybody on the machine, a desk that journals its orders first.
+        """
+        wanted = rows * sum(dtype.itemsize for dtype in COLUMNS.values())
+        free = shutil.disk_usage(self._temp).free
+        if wanted > free - DISK_RESERVE:
+            self.abort()
+            raise DataError(
+                f"{self.path}: about {rows:.2g} events need {wanted / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free (of "
+                f"which {DISK_RESERVE / 1e9:g} stay so); take a shorter span, or another disk"
+            )
 
     def finish(self, quality: dict[str, Any] | None = None, exch_shift_ns: int = 0) -> Store:
         """Complete the store and open it; ``quality`` (JSON-able) is kept in ``meta.json``.

@@ -202,7 +202,10 @@ def write_synth(
     with StoreWriter(path, spec.instrument, f"synth seed={seed}") as writer:
         while left_ns > 0:
             step_ns = min(left_ns, 60_000_000_000)
-            writer.append(source.next_chunk(step_ns))
+            events = source.next_chunk(step_ns)
+            if left_ns == total_ns:
+                writer.make_room(len(events) * total_ns / step_ns)
+            writer.append(events)
             left_ns -= step_ns
             if progress:
                 progress(1 - left_ns / total_ns)

@@ -165,3 +165,28 @@ def test_clear_rows_void_the_whole_book(tmp_path: Path) -> None:
     best_bid, _ = Walker(store.book_window()).feed(store.kind, store.tick, store.lots)
     assert best_bid[3] > 0
     assert best_bid[-1] == 0
+
+
+def test_what_will_not_fit_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    from mm.data.synth import SynthSpec, write_synth
+
+    with pytest.raises(DataError, match=r"events need .* GB, .* are free.*shorter span"):
+        write_synth(tmp_path / "ages", SynthSpec(), 1, 90 * 365 * 86_400.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
+    class Full:
+        def write(self, _data: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        def close(self) -> None:
+            pass
+
+    writer = StoreWriter(tmp_path / "s", INSTRUMENT, "test")
+    writer.append(rows(10))
+    writer._files["lots"].close()
+    writer._files["lots"] = Full()  # type: ignore[assignment]
+    with pytest.raises(DataError, match="cannot write after 10 events: No space left on device"):
+        writer.append(rows(10, start_ns=2_000))
+    assert list(tmp_path.iterdir()) == []

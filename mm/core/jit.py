@@ -7,8 +7,10 @@ directory, and a warm start loads machine code in milliseconds.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+KEEP_S = 14 * 86_400.0  # caches of other source states
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -37,7 +40,9 @@ def _cache_dir() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = base / "raymaker" / "numba" / source_hash(without="report")  # pictures and tables hold no kernel
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.mkdir(parents=True, exist_ok=True)
+            forget_old(path.parent, path.stat().st_mtime - KEEP_S)
         if not os.access(path, os.W_OK):
             raise PermissionError(path)
     except OSError:  # a read-only home: kernels still compile, the cache lives in the temporary directory
@@ -48,6 +53,14 @@ def _cache_dir() -> Path:
 
 if not os.environ.get("NUMBA_CACHE_DIR"):
     numba.config.CACHE_DIR = str(_cache_dir())  # type: ignore[attr-defined]  # numba sets its options at run time
+
+
+def forget_old(folder: Path, before_s: float) -> None:
+    """Remove the caches of other source states (some 17 MB each) in which nothing was compiled since ``before_s``."""
+    for cache in folder.iterdir():
+        with contextlib.suppress(OSError):  # another process may be removing it too
+            if cache.is_dir() and cache.stat().st_mtime < before_s:
+                shutil.rmtree(cache, ignore_errors=True)
 
 
 def bare(records: Any) -> Any:

@@ -181,8 +181,9 @@ class SessionConfig(Section):
 
     @model_validator(mode="after")
     def _day(self) -> SessionConfig:
-        if self.flatten + self.widening >= 86_400.0:
-            raise ValueError("session: flatten and widening must leave some of the day")
+        closed = 0 if self.start is None else (self.start - self.end) % 1440
+        if self.flatten + self.widening >= 86_400.0 - 60.0 * closed:
+            raise ValueError("session: flatten and widening must leave some of the day between start and end")
         return self
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from tests.reference.control_faults import MID, Stage, base
 from tests.reference.kernel_box import MODELS, START_NS, Box, instrument
 
 SECOND = 1_000_000_000
+COARSE = instrument(min_notional=Decimal(140))  # three lots
 
 
 # --- ADX -------------------------------------------------------------------------------------------------------------
@@ -282,12 +284,38 @@ def test_config_errors_teach():
     refused({"session": {"end": "25:00"}}, "write it like '21:30'")
     refused({"session": {"end": "21:00", "flatten": "20h", "widening": "5h"}}, "leave some of the day")
     refused({"rebalance": {"limit": "5 lots", "resume": "6 lots"}}, "resume 6 lots is above limit 5 lots")
+    refused({"rebalance": {"limit": "1 lots"}}, "limit 1 lots is below the smallest order of 3 lots", COARSE)
+    refused({"inventory": {"hard_usd": 10}}, "hard_usd 10 is 0 lots at 60000, below the smallest order")
+    refused({"inventory": {"soft": "50 lots", "hard_usd": 600}}, "soft limit of 50 lots .* hard limit of 10 lots")
+    refused({"inventory": {"soft_usd": 1e9}}, "hard limit of 100 lots: it would never act")
+    refused({"thin_book": {"min": "1e30 usd"}}, "thin_book.min: 1E.30 usd is more than")
+    refused({"session": {"end": "09:00", "start": "08:59"}}, "between start and end")
     refused({"liquidation": {"below": 0.5, "resume": 0.2}}, "below <= resume")
     refused({"liquidation": {}}, "nothing liquidates it", instrument(kind="spot"))
     refused({"liquidation": {}}, "tiers is empty", risk={"margin": {"tiers": []}})
     refused({"thin_book": {"min": 5}}, "has no unit")
     refused({"adx": {}}, "adx")
     refused(None, "a target is for spot", strategy={"target_inventory": "5 lots"})
+
+
+def test_a_remainder_too_small_for_an_order_holds_nothing_up():
+    """Two lots where the smallest order is three cannot be reduced: both sides are quoted again."""
+    controls = {"rebalance": {"limit": "50 lots", "resume": "0 lots"}, "liquidation": {}}
+    s = Stage(controls, risk={"leverage": 10, "max_leverage": 10}).mid()
+    r = s.box.r
+    r.params[0].min_lots = 3
+    r.params[0].control.rebalance.resume_lots = 2  # what ``resolve`` makes of it, below
+    s.fill(BUY_SIDE, 2, MID)
+    r.state[0].control.rebalance = 1
+    s.mark(round(0.915 * MID)).mid(-5000)  # liquidation at 0.905
+    q, acts = s.quote(2)
+    assert (q.bid_lots, q.ask_lots) == (10, 10)
+    assert acts == set()
+    q, acts = s.quote(3)  # three can be sold, and so must be
+    assert (q.bid_lots, q.ask_lots) == (0, 3)
+    assert acts == {"liquidation"}
+    made = resolve(RunConfig.model_validate(base({"rebalance": {"limit": "50 lots", "resume": "0 lots"}})), COARSE, 6e4)
+    assert int(made.params[0].control.rebalance.resume_lots) == 2
 
 
 def test_a_config_writes_itself_back():

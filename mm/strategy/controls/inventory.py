@@ -27,7 +27,8 @@ INVENTORY_STATE = np.dtype([("hard_lots", "i8"), ("reduce_only", "i8")])
 
 
 @hot_kernel
-def _in_lots(p: Rec, usd: float, mid: float) -> int:
+def in_lots(p: Rec, usd: float, mid: float) -> int:
+    """Whole lots worth ``usd`` at a mid [ticks]."""
     value = p.unit_value if p.inverse else p.unit_value * mid
     return int(min(usd / value, 1e15))
 
@@ -35,8 +36,8 @@ def _in_lots(p: Rec, usd: float, mid: float) -> int:
 @hot_kernel
 def inventory(p: Rec, g: Rec, c: Rec, t: Rec, excess_lots: int, mid: float) -> None:
     """Scale the adding side from the order size at the soft limit down to nothing at the hard one."""
-    c.hard_lots = min(g.hard_lots, _in_lots(p, g.hard_usd, mid))
-    soft = min(g.soft_lots, _in_lots(p, g.soft_usd, mid))
+    c.hard_lots = min(g.hard_lots, in_lots(p, g.hard_usd, mid))
+    soft = min(g.soft_lots, in_lots(p, g.soft_usd, mid))
     held = abs(excess_lots)
     if held > soft:
         left = max(c.hard_lots - held, 0)

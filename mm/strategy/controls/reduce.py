@@ -53,7 +53,8 @@ def distance_left(g: Rec, c: Rec, p: Rec, s: Rec, mark: float) -> float:
 @hot_kernel
 def protect(g: Rec, c: Rec, p: Rec, s: Rec, t: Rec, mark: float) -> None:
     """Reduce only while too little is left; nothing else may pull that side."""
-    c.left = distance_left(g, c, p, s, mark)
+    # what is too little for an order cannot be reduced: waiting for it to go would keep both sides away
+    c.left = distance_left(g, c, p, s, mark) if abs(s.pos_lots) >= p.min_lots else math.nan
     if c.left < g.below:
         c.on = 1
     elif not c.left <= g.resume:

@@ -17,6 +17,7 @@ from mm.config.schema import RiskConfig
 from mm.core.instrument import Instrument
 from mm.errors import ConfigError
 from mm.strategy.controls import names
+from mm.strategy.controls.inventory import in_lots
 from mm.strategy.controls.names import bit
 from mm.strategy.margin import RULES, tier_table
 
@@ -31,9 +32,12 @@ class _At(NamedTuple):
 
     def lots(self, size: Any, what: str) -> int:
         try:
-            return int(size.lots(self.instrument, self.ref_price))
+            lots = int(size.lots(self.instrument, self.ref_price))
         except ValueError as exc:
             raise ConfigError(f"strategy.controls.{what}: {exc}") from exc
+        if lots > UNLIMITED:
+            raise ConfigError(f"strategy.controls.{what}: {size.value} {size.unit} is more than {UNLIMITED} lots")
+        return lots
 
     def ticks(self, distance: Any) -> float:
         return float(distance.ticks(self.instrument, self.ref_price))
@@ -93,7 +97,13 @@ def fill_controls(
         resume = limit // 2 if c.rebalance.resume is None else at.lots(c.rebalance.resume, "rebalance.resume")
         if resume > limit:
             raise ConfigError(f"strategy.controls.rebalance: resume {resume} lots is above limit {limit} lots")
-        g["rebalance"]["limit_lots"], g["rebalance"]["resume_lots"] = limit, resume
+        dust = int(p["min_lots"]) - 1  # too little for an order of its own: whoever waits for it to go waits forever
+        if limit < dust:
+            raise ConfigError(
+                f"strategy.controls.rebalance: limit {limit} lots is below the smallest order of {dust + 1} lots: what "
+                "is beyond it could not be sold"
+            )
+        g["rebalance"]["limit_lots"], g["rebalance"]["resume_lots"] = limit, max(resume, dust)
     if c.liquidation is not None:
         _protection(g["protection"], s["control"]["protection"]["margin"], c.liquidation, risk, at)
 
@@ -123,7 +133,7 @@ def _watch(w: Any, c: ControlsConfig, at: _At) -> None:
     if c.volatility is not None:
         w["sample_ns"], w["halflife_s"] = _ns(c.volatility.sample), c.volatility.halflife
     if c.thin_book is not None:
-        w["depth_ticks"] = math.floor(at.ticks(c.thin_book.within) + 1e-9)
+        w["depth_ticks"] = math.floor(min(at.ticks(c.thin_book.within), float(UNLIMITED)) + 1e-9)
     w["on"] = any(
         x is not None for x in (c.tick_filter, c.displacement, c.momentum, c.regime, c.volatility, c.thin_book)
     )
@@ -141,6 +151,19 @@ def _inventory(g: Any, p: Any, k: InventoryControl, at: _At) -> None:
     g["soft_lots"], g["hard_lots"], g["skew"] = soft, hard, k.skew
     g["soft_usd"] = math.inf if k.soft_usd is None else k.soft_usd
     g["hard_usd"] = math.inf if k.hard_usd is None else k.hard_usd
+    mid = at.ref_price / float(at.instrument.tick_size)
+    most = min(hard, in_lots(p, g["hard_usd"], mid))
+    if most < p["min_lots"]:
+        raise ConfigError(
+            f"strategy.controls.inventory: hard_usd {k.hard_usd:g} is {most} lots at {at.ref_price:g}, below the "
+            f"smallest order of {int(p['min_lots'])} lots: nothing could be quoted"
+        )
+    least = min(soft, in_lots(p, g["soft_usd"], mid))
+    if least >= most and (k.soft is not None or k.soft_usd is not None):
+        raise ConfigError(
+            f"strategy.controls.inventory: the soft limit of {least} lots (at {at.ref_price:g}) must be below the hard "
+            f"limit of {most} lots: it would never act"
+        )
 
 
 def _move(g: Any, k: MoveConfig) -> None:

@@ -111,6 +111,11 @@ def _writing(out: Path) -> Iterator[None]:
         raise ConfigError(f"--out {out}: results cannot be written there: {exc}") from exc
 
 
+def _png(path: Path | None, option: str) -> None:
+    if path is not None and path.suffix.lower() != ".png":
+        raise ConfigError(f"{option} {path}: pictures are PNG; end the name in .png")
+
+
 def _decimal(text: str | None, option: str) -> Decimal | None:
     try:
         value = None if text is None else Decimal(text)
@@ -367,6 +372,7 @@ def calibrate(
     """
     from mm.report import calibration
 
+    _png(plot, "--plot")
     summary = calibration.run(data, out, plot)
     _say(summary, as_json, lambda: calibration.table(summary))
 
@@ -417,7 +423,10 @@ def data_plot(
     """Mid, spread and trades of a store as one picture."""
     from mm.report.data_plots import plot_store
 
-    print(plot_store(path, out or path / "plot.png"))
+    _png(out, "--out")
+    out = out or path / "plot.png"
+    with _writing(out):
+        print(plot_store(path, out))
 
 
 @data_app.command("synth")

@@ -67,10 +67,16 @@ class Replayed:
 
 def recorded_config(run_dir: Path, overrides: list[str] | None = None) -> RunConfig:
     """The config of a run, with ``a.b=value`` overrides; raises ``DataError`` or ``ConfigError``."""
-    kept = read_json(run_dir / "config.json")
+    file = run_dir / "config.json"
+    try:
+        kept = read_json(file)
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{file}: cannot be read ({exc}); without the config of a run it cannot be replayed") from exc
     if kept is None:
         raise DataError(f"{run_dir}: not a run (no config.json)")
-    raw = RawConfig(kept["config"], str(run_dir / "config.json"))
+    if not isinstance(kept.get("config"), dict):
+        raise DataError(f"{file}: not the config of a live run; `replay` takes a folder below runs/")
+    raw = RawConfig(kept["config"], str(file))
     for item in overrides or []:
         apply_override(raw, item)
     return validate(raw)

@@ -239,6 +239,8 @@ def _describe(raw: RawConfig, err: dict[str, Any]) -> str:
         hint = "; a file with several arms is run by `compare`" if key == ["arms"] else hint
         return f"{raw.where(tuple(key))}: {name}: unknown key{hint}"
     message = str(err["msg"]).removeprefix("Value error, ")
+    if err["type"] in ("model_type", "dict_type"):
+        message = f"expected a section of keys ({', '.join(_known_keys(tuple(key))[:6]) or 'name: value'}, ...)"
     got = "" if err["type"] in ("missing", "value_error") else f", got {err.get('input')!r}"
     if key and key[0] != "live" and err["type"] != "missing" and _looks_like_an_axis(at):
         got += "; to sweep over it use `tune`"

@@ -26,7 +26,10 @@ def gamma_from_qmax(
 
     gamma = _root(float(k), float(A), float(sigma), float(q_max), -1.0 if xi is None else float(xi), float(delta))
     if math.isnan(gamma):
-        raise ConfigError(f"gamma from q_max: no gamma reaches the mid at q_max={q_max}")
+        raise ConfigError(
+            f"gamma from q_max: no gamma reaches the mid at q_max={q_max} with k={k:g}, A={A:g}, sigma={sigma:g}; "
+            "is one of them in another unit?"
+        )
     return float(gamma)
 
 

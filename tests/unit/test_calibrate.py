@@ -11,7 +11,7 @@ import cli
 from mm.config import load_raw, validate
 from mm.data.importers import import_files
 from mm.data.store import Store
-from mm.errors import DataError
+from mm.errors import ConfigError, DataError
 from mm.models.arrivals import BOOK, PRINT, arrivals
 from mm.models.calibrate import Gate, calibrate
 from mm.models.sigma import best_of, volatilities
@@ -155,6 +155,13 @@ def test_the_command_writes_a_config_and_a_picture(tmp_path):
     table = CliRunner().invoke(cli.app, args)
     assert table.exit_code == 0
     assert "market orders" in table.stdout
+
+
+@pytest.mark.parametrize("args", [["calibrate", "--data", "x", "--plot"], ["data", "plot", "x", "--out"]])
+def test_a_picture_is_a_png(args):
+    said = CliRunner().invoke(cli.app, [*args, "picture.nonsense"])
+    assert isinstance(said.exception, ConfigError)
+    assert "end the name in .png" in str(said.exception)
 
 
 def test_the_command_leaves_out_what_it_does_not_know(tmp_path):

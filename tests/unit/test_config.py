@@ -115,7 +115,7 @@ def test_any_time_of_sigma_round_trips(load, per):
         ("seed: [1, 2]\n", ["got [1, 2]; to sweep over it use `tune`"]),
         ("strategy: {model: {kappa: {uniform: [1/bp, 2/bp]}}}", ["kappa: value: expected", "; to sweep over it use"]),
         ("live: {venues: []}", ["live.venues: List should have at least 1 item after validation, not 0, got []"]),
-        ("strategy:\n", ["run.yaml:1: strategy: Input should be a valid dictionary"]),
+        ("strategy:\n", ["run.yaml:1: strategy: expected a section of keys ("]),
         ("seed: 1\ntag: x\nseed: 2\n", ["run.yaml:3: key 'seed' is given twice"]),
         ("- a\n- b\n", ["run.yaml:1: expected a mapping of sections, got list"]),
         ("just text", ["got str"]),

@@ -172,6 +172,10 @@ def test_records_of_another_version_end_the_replay(copy):
 def test_a_folder_that_is_no_run(tmp_path):
     with pytest.raises(DataError, match="not a run"):
         recorded_config(tmp_path)
+    for text, says in (('{"config": {"se', "cannot be read"), ('{"seed": 1}', "not the config of a live run")):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(DataError, match=says):
+            recorded_config(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"config": quick_config().model_dump(mode="json")}))
     with pytest.raises(DataError, match="no record of the quoter"):
         replay(tmp_path)

@@ -51,16 +51,16 @@ def _cache_dir() -> Path:
     return path
 
 
-if not os.environ.get("NUMBA_CACHE_DIR"):
-    numba.config.CACHE_DIR = str(_cache_dir())  # type: ignore[attr-defined]  # numba sets its options at run time
-
-
 def forget_old(folder: Path, before_s: float) -> None:
     """Remove the caches of other source states (some 17 MB each) in which nothing was compiled since ``before_s``."""
     for cache in folder.iterdir():
         with contextlib.suppress(OSError):  # another process may be removing it too
             if cache.is_dir() and cache.stat().st_mtime < before_s:
                 shutil.rmtree(cache, ignore_errors=True)
+
+
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    numba.config.CACHE_DIR = str(_cache_dir())  # type: ignore[attr-defined]  # numba sets its options at run time
 
 
 def bare(records: Any) -> Any:

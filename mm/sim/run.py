@@ -28,7 +28,7 @@ from mm.strategy.setup import dynamic_of, fit_every_ns, settings_of, volatility_
 __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_many"]
 
 
-_CONFIGURED = (1_000_000_000, 60.0, 0.0)  # stands for the volatility estimate of those who have none
+_CONFIGURED = (1_000_000_000, 60.0, -1.0)  # stands for the volatility estimate of those who have none: none is negative
 WORTH_A_THREAD = 16  # strategies: with fewer, replaying the book once more costs what the thread gains
 _STATIC = (0.0, 0)  # for the estimate of A and kappa
 

@@ -234,6 +234,19 @@ def test_no_result_depends_on_the_company_or_on_threads(tape):
     assert [r.result_hash for r in simulate_many(configs, tape, threads=2)] == alone
     crowd = [configs[k % len(configs)] for k in range(70)]
     assert [r.result_hash for r in simulate_many(crowd, tape)] == [alone[k % len(configs)] for k in range(70)]
+    plain = [configs[0]] * 70  # enough of one view to be split between two threads
+    assert [r.result_hash for r in simulate_many(plain, tape, threads=2)] == [alone[0]] * 70
+
+
+def test_an_estimate_like_the_stand_in_of_those_without_keeps_its_own(tape):
+    """Every second over a minute, from nothing: what stands for "no estimate" must not be taken for it."""
+    slow = config(
+        strategy__model__sigma={"sample": "1s", "halflife": "60s", "initial": "0 bps/s"},
+        strategy__model__gamma="0.01/bp",
+    )
+    fast = config(strategy__model__sigma={"sample": "100ms", "halflife": "5s"})
+    alone = [simulate(c, tape).result_hash for c in (slow, fast)]
+    assert [r.result_hash for r in simulate_many([slow, fast], tape)] == alone
 
 
 def test_the_fill_ladder_is_ordered(tape):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ MEASURED: Final = 2
 ORDERS: Final = 1  # connections, so that each draws its own delays
 RESPONSES: Final = 2
 FEED: Final = 3
+
+_KEEPING = Lock()  # passes of several feeds share a tape
 
 CONNECTION = np.dtype(
     [
@@ -204,10 +207,12 @@ def receive_ns(tape: Tape, feed: Feed) -> NDArray[np.int64]:
     """When strategies with this feed see each message of the tape, (messages,)."""
     if feed.sigma == 0.0:
         return tape.receive_ns(feed.base_ns)
-    if feed not in tape.clocks:
-        out = np.empty(len(tape.msg_exch_ns), np.int64)
-        _draw_feed(tape.msg_exch_ns, feed.base_ns, feed.sigma, feed.key, out)
+    if (known := tape.clocks.get(feed)) is not None:
+        return np.asarray(known)
+    out = np.empty(len(tape.msg_exch_ns), np.int64)
+    _draw_feed(tape.msg_exch_ns, feed.base_ns, feed.sigma, feed.key, out)
+    with _KEEPING:
         while len(tape.clocks) >= 4:
             del tape.clocks[next(iter(tape.clocks))]
         tape.clocks[feed] = out
-    return np.asarray(tape.clocks[feed])
+    return out

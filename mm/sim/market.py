@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from mm.strategy.state import FEATURES
 
 CHUNK = 1 << 15  # decisions observed and replayed at a time
 KEEP_DECISIONS = 1 << 18  # longer runs stream: nothing is kept
+_KEEPING = Lock()  # passes of several views share a tape
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,8 @@ def prepare(tape: Tape, view: MarketView) -> None:
 def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
     """Chunks of a view, computed once per tape and process where they fit."""
     key = view.key()
-    if key in tape.features:
-        yield from tape.features[key]
+    if (known := tape.features.get(key)) is not None:
+        yield from known
         return
     kept: list[Observed] | None = [] if len(view.decide_ns) <= KEEP_DECISIONS else None
     chunks = _observe(tape, view)
@@ -65,9 +67,10 @@ def observations(tape: Tape, view: MarketView) -> Iterator[Observed]:
             kept.append(chunk)
         yield chunk
     if kept is not None:
-        while sum(sum(len(c.decide_ns) for c in v) for v in tape.features.values()) > 4 * KEEP_DECISIONS:
-            del tape.features[next(iter(tape.features))]
-        tape.features[key] = kept
+        with _KEEPING:
+            while sum(sum(len(c.decide_ns) for c in v) for v in tape.features.values()) > 4 * KEEP_DECISIONS:
+                del tape.features[next(iter(tape.features))]
+            tape.features[key] = kept
 
 
 def _observe(tape: Tape, view: MarketView) -> Iterator[Observed]:

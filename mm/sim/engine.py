@@ -188,13 +188,12 @@ def _decide_all(
 
     ``resumed``: the policies that decision ``d`` waited for are fresh now.
     """
-    n = v.sets.shape[0]
     cursor = v.cursor[0]
     while d < seen.decide_ns.shape[0]:
         now_ns = seen.decide_ns[d]
         f = seen.features[d]
         if not resumed:
-            if v.fills.shape[0] - cursor.fills < 4 * n + 64:
+            if 2 * cursor.fills > v.fills.shape[0]:  # the other half is for what this step fills
                 break
             advance(v, t, now_ns)
             news = is_news(seen, d)
@@ -222,7 +221,7 @@ def replay(
 ) -> int:
     """Decisions ``first..`` of one chunk for all strategies; returns how many were made.
 
-    Stops early when the fill table is nearly full. ``done`` decisions of the run lie behind, which places the
+    Stops early when the fill table is half full. ``done`` decisions of the run lie behind, which places the
     samples: (n, rows) KEPT, one row a strategy every ``stride`` decisions.
     """
     v.cursor[0].awake = everyone(v)  # a caller may have halted them

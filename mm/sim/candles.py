@@ -149,7 +149,7 @@ def simulate_candles(cfg: RunConfig, candles: Candles) -> SimResult:
     best, other, _ = _run(cfg, candles, both=True)
     close = float(candles.rows["close"][-1])
     refusals = np.zeros(len(REFUSALS), np.int64)  # nothing is refused inside a candle
-    metrics = summarise(cfg, candles.instrument, own, z, worst.fills, worst.samples, close, refusals)
+    metrics = summarise(cfg, candles.instrument, own, z, worst.fills, worst.samples, worst.samples, close, refusals)
     step_s = candles.step_ns * 1e-9
     sample_s = step_s * -(-len(candles) // max(len(worst.samples), 1))
     short = [f"markout_{h}s_bps" for h in MARKOUT_S if h < sample_s]

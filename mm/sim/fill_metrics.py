@@ -19,7 +19,7 @@ Rows = NDArray[Any]
 Figures = dict[str, float | int | None]
 
 
-def realised_spread(fills: Rows, samples: Rows, horizon_s: float = REALISED_S) -> Figures:
+def realised_spread(fills: Rows, mids: Rows, horizon_s: float = REALISED_S) -> Figures:
     """What is left of the edge after ``horizon_s``: realised spread = capture + adverse selection, in bps.
 
     Capture is the distance of the fill from the mid just before it, adverse selection the move of the mid from there
@@ -27,11 +27,11 @@ def realised_spread(fills: Rows, samples: Rows, horizon_s: float = REALISED_S) -
     """
     names = f"realised_spread_{horizon_s:g}s_bps", f"adverse_selection_{horizon_s:g}s_bps"
     none: Figures = dict.fromkeys(names)
-    if len(fills) == 0 or len(samples) == 0:
+    if len(fills) == 0 or len(mids) == 0:
         return none
-    at = np.searchsorted(samples["ts_ns"], fills["ts_exch_ns"] + round(horizon_s * 1e9))
-    later = samples["mid"][np.minimum(at, len(samples) - 1)]
-    weight = fills["lots"] * ((at < len(samples)) & np.isfinite(fills["mid"]) & (later > 0.0))
+    at = np.searchsorted(mids["ts_ns"], fills["ts_exch_ns"] + round(horizon_s * 1e9))
+    later = mids["mid"][np.minimum(at, len(mids) - 1)]
+    weight = fills["lots"] * ((at < len(mids)) & np.isfinite(fills["mid"]) & (later > 0.0))
     total = float(weight.sum())
     if total == 0.0:
         return none

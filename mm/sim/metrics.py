@@ -24,23 +24,24 @@ MIN_SHARPE_FILLS = 30
 Metric = float | int | str | None
 
 
-def markouts_bps(fills: NDArray[Any], samples: NDArray[Any]) -> dict[str, float | None]:
+def markouts_bps(fills: NDArray[Any], mids: NDArray[Any]) -> dict[str, float | None]:
     """Size-weighted ``side * (mid at +h - fill price) / fill price`` in bps; None without a fill that old.
 
-    Negative: the price moved against us after the fill (adverse selection). Mids are the sampled ones.
+    Negative: the price moved against us after the fill (adverse selection). ``mids``: rows with ``ts_ns`` and
+    ``mid``; the first one at or after the horizon counts.
     """
     out: dict[str, float | None] = {}
     for horizon_s in MARKOUT_S:
         name = f"markout_{horizon_s}s_bps"
         out[name] = None
-        if len(fills) == 0 or len(samples) == 0:
+        if len(fills) == 0 or len(mids) == 0:
             continue
-        at = np.searchsorted(samples["ts_ns"], fills["ts_exch_ns"] + horizon_s * 1_000_000_000)
-        known = at < len(samples)
+        at = np.searchsorted(mids["ts_ns"], fills["ts_exch_ns"] + horizon_s * 1_000_000_000)
+        known = at < len(mids)
         if not known.any():
             continue
         f = fills[known]
-        move = f["side"] * (samples["mid"][at[known]] - f["tick"]) / f["tick"] * 1e4
+        move = f["side"] * (mids["mid"][at[known]] - f["tick"]) / f["tick"] * 1e4
         out[name] = float(np.average(move, weights=f["lots"]))
     return out
 
@@ -76,12 +77,14 @@ def summarise(
     z: Any,
     fills: NDArray[Any],
     samples: NDArray[Any],
+    mids: NDArray[Any],
     mid: float,
     refusals: NDArray[np.int64],
 ) -> dict[str, Metric]:
     """Every figure of one trial.
 
-    ``own`` its kernel records, ``z`` its SET record, ``mid`` the last one in ticks, ``refusals`` counts by reason.
+    ``own`` its kernel records, ``z`` its SET record, ``mids`` (``ts_ns``, ``mid``) dense enough for the markouts,
+    ``mid`` the last one in ticks, ``refusals`` counts by reason.
     """
     s, p, loss = own["state"][0], own["params"][0], own["loss"][0]
     traded = bool(s.fills) or int(s.pos_lots) != 0
@@ -130,8 +133,8 @@ def summarise(
         | _dynamic(own, float(p.tick_size))
         | {f"acted_{name}": int(n) for name, n in zip(ACTS, s.control.acted, strict=True)}
         | {f"rejects_{reason}": int(count) for reason, count in zip(REFUSALS, refusals, strict=True)}
-        | markouts_bps(quoted, samples)
-        | realised_spread(quoted, samples)
+        | markouts_bps(quoted, mids)
+        | realised_spread(quoted, mids)
         | round_trips(fills, p)
         | inventory_over_time(fills, int(z.first_valid_ns), int(z.last_ns), lot)
         | (sharpe_interval(samples, cfg.seed) if enough else {"sharpe_ci_low": None, "sharpe_ci_high": None})

@@ -23,7 +23,7 @@ from mm.sim.liquidation import floored_equity
 from mm.sim.market import MarketView, observations
 from mm.sim.metrics import Metric, summarise
 from mm.sim.monitors import Alert, watch, watch_bounds
-from mm.sim.state import FILL_ROW, KEPT, SAMPLE, WORKING
+from mm.sim.state import FILL_ROW, KEPT, MARK, SAMPLE, WORKING
 from mm.sim.tables import Messages, Observed, Strategies
 from mm.sim.tape import Tape
 from mm.sim.venue import open_venue
@@ -34,8 +34,10 @@ from mm.strategy.setup import Settings
 from mm.strategy.state import PARAMS, STATE, TARGET
 
 MAX_SAMPLES = 4000
+MARKOUT_STEP_NS = 100_000_000  # at most, between the mids that fills are judged by
 FOREVER_NS = np.iinfo(np.int64).max
 _SETTINGS = {"params": PARAMS, "model": MODEL_PARAMS, "state": STATE, "limits": LIMITS, "rate": RATE}
+_SPENT = ("bids", "asks", "bid_sets", "ask_sets", "flight", "reports", "fills")
 _OWN = {"policy": POLICY, "loss": LOSS}  # these start empty
 
 
@@ -98,6 +100,7 @@ class Pass:
         self._kept = np.empty((n, rows), KEPT).view(np.recarray)
         self._times = view.decide_ns[:: self._stride]
         self._mids = np.zeros(rows)  # ticks
+        self._dense: list[tuple[NDArray[Any], NDArray[Any]]] = []  # where samples are too far apart for markouts
         self._chunks = observations(tape, view)
         self._seen: Observed | None = None
         self._next = 0  # decision of the chunk
@@ -116,6 +119,10 @@ class Pass:
                 row = -(-self._done // self._stride)
                 mids = self._seen.features["mid"][row * self._stride - self._done :: self._stride]
                 self._mids[row : row + len(mids)] = mids
+                if self._stride > 1:
+                    step = self._seen.decide_ns // MARKOUT_STEP_NS
+                    first = np.flatnonzero(np.diff(step, prepend=step[0] - 1))
+                    self._dense.append((self._seen.decide_ns[first], self._seen.features["mid"][first]))
             seen = self._seen
             end = int(np.searchsorted(seen.decide_ns, until_ns, side="right"))
             due = seen if end == len(seen.decide_ns) else seen._replace(decide_ns=seen.decide_ns[:end])
@@ -163,11 +170,23 @@ class Pass:
         fills = self._fills[0] if len(self._fills) == 1 else np.concatenate([self.venue.fills[:0], *self._fills])
         whose = fills["set"].astype(np.uint8)  # so small that numpy sorts by counting
         fills = fills.take(np.argsort(whose, kind="stable"))
+        self._fills = [fills]
+        # results refer to the pass for as long as they live: what only the replay needed would be most of their memory
+        spent: dict[str, Any] = dict.fromkeys(_SPENT, np.zeros(0, np.int64))
+        self.venue = self.venue._replace(**spent)
         ends = np.cumsum(np.bincount(whose, minlength=len(self.configs))).tolist()
         trials = [_Trial(self, k, fills[start:end]) for k, (start, end) in enumerate(pairwise([0, *ends]))]
         return [
             SimResult(self.tape.instrument, self.tape.events, t.fills, t.sample, t.work_out, t.digest) for t in trials
         ]
+
+    @cached_property
+    def mids(self) -> NDArray[Any]:
+        """MARK rows for markouts: the mid of every decision, or of one in ``MARKOUT_STEP_NS``."""
+        parts = self._dense or [(self._times, self._mids)]
+        out = records(sum(len(ts) for ts, _ in parts), MARK)
+        out["ts_ns"], out["mid"] = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return np.asarray(out)
 
     def samples(self, k: int) -> NDArray[Any]:
         """SAMPLE rows of strategy ``k``."""
@@ -199,8 +218,9 @@ class _Trial:
         end, k, own, samples = self._end, self._k, self._own(), self.sample()
         cfg, part, state = end.configs[k], end.parts[k], own["state"][0]
         metrics = summarise(
-            cfg, part.instrument, own, end.venue.sets[k], self.fills, samples, end.last_mid, end.venue.refusals[k]
-        )
+            cfg, part.instrument, own, end.venue.sets[k], self.fills, samples, end.mids, end.last_mid,
+            end.venue.refusals[k],
+        )  # fmt: skip
         alerts = watch(cfg.risk.monitors, samples, part.instrument, part.ref_price)
         alerts += watch_bounds(int(state.clamped) / max(int(state.decision), 1), samples)
         return metrics | {"alerts": len(alerts)}, alerts

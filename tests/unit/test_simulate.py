@@ -1,6 +1,8 @@
 """``simulate``: what must hold of any trial (tests/property/test_engine_against_naive.py checks every fill)."""
 
 import math
+import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,8 @@ from mm.core.types import ASK, BID, EVENT, LAST, SELL, records
 from mm.data.store import StoreWriter
 from mm.data.synth import SynthFlow, SynthSpec
 from mm.errors import ConfigError, RaymakerError
-from mm.sim.run import decision_times, simulate
+from mm.sim import market, one_pass, venue
+from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
 from tests.reference.kernel_box import instrument
 
@@ -164,6 +167,53 @@ def test_many_partial_fills_between_two_decisions_are_all_booked(tmp_path):
     r = simulate(config({"decide_every": "700ms", "response_latency": "0s"}, UNLIMITED, **BIG), tape)
     assert r.metrics["fills"] == len(r.fills) > 2000
     assert r.metrics["position"] == pytest.approx(int((r.fills["side"] * r.fills["lots"]).sum()) * 0.001)
+
+
+def test_the_fill_table_has_room_for_what_one_step_fills(tmp_path, monkeypatch):
+    monkeypatch.setattr(venue, "FILL_ROWS", 4096)
+    tape = drip(tmp_path / "s", 4600)
+    r = simulate(config({"decide_every": "700ms", "response_latency": "0s"}, UNLIMITED, **BIG), tape)
+    assert r.metrics["fills"] == len(r.fills) > 4096
+
+
+def test_markouts_do_not_depend_on_how_densely_samples_are_kept(tape, monkeypatch):
+    """A long run keeps every so-many-th decision; what happens a second after a fill is between two of them."""
+    dense = simulate(config(), tape)
+    monkeypatch.setattr(one_pass, "MAX_SAMPLES", 5)
+    sparse = simulate(config(), tape)
+    assert len(sparse.samples) <= 5 < len(dense.samples)
+    names = [n for n in dense.metrics if n.startswith(("markout_", "realised_spread_", "adverse_selection_"))]
+    assert len(names) == 6
+    assert dense.metrics["markout_1s_bps"] is not None
+    assert {n: sparse.metrics[n] for n in names} == {n: dense.metrics[n] for n in names}
+
+
+def test_a_result_does_not_hold_the_tables_of_its_replay(tape):
+    owner = simulate(config(), tape).digest.__self__._end
+    assert sum(table.nbytes for table in owner.venue if isinstance(table, np.ndarray)) < 50_000
+
+
+class Hesitant(dict):
+    """Gives other threads a turn wherever it is looked through."""
+
+    def values(self):
+        for value in super().values():
+            time.sleep(0.001)
+            yield value
+
+    def __iter__(self):
+        for key in super().__iter__():
+            time.sleep(0.001)
+            yield key
+
+
+def test_a_view_may_be_dropped_while_another_thread_looks_at_what_is_kept(tape, monkeypatch):
+    monkeypatch.setattr(market, "KEEP_DECISIONS", 250)  # a view has 200 decisions, and four times as many are kept
+    feeds = [f"{k}ms" for k in range(1, 13)] + [{"median": f"{k}ms", "sigma": 0.5} for k in range(1, 13)]
+    configs = [config({"feed_latency": feed}) for feed in feeds]
+    alone = [r.result_hash for r in simulate_many(configs, tape)]
+    shared = replace(tape, features=Hesitant(), clocks=Hesitant())
+    assert [r.result_hash for r in simulate_many(configs, shared, threads=4)] == alone
 
 
 def test_messages_beyond_the_ring_are_an_error_not_a_loss(tmp_path):

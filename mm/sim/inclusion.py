@@ -1,15 +1,23 @@
 """Paying for inclusion: the bid that maximises profit under a logistic probability, and simpler rules (synthetic).
 
+One bid at a time, or arrays of them (``optimal_bids``, ``all_pay_bids``, ``target_bids``) by the same kernels.
 P(b) = 1/(1 + exp(-(beta0 + beta1·b))); beta1 is in 1/(unit of the bid). FORMULAS section 5.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+from mm.core.jit import kernel
+
+Floats = NDArray[np.float64]
 
 
 class Bid(NamedTuple):
@@ -23,8 +31,7 @@ class Bid(NamedTuple):
 
 def probability(bid: float, beta0: float, beta1: float) -> float:
     """Inclusion probability of a bid, safe for any argument."""
-    z = beta0 + beta1 * bid
-    return 1.0 / (1.0 + math.exp(-z)) if z >= 0.0 else math.exp(z) / (1.0 + math.exp(z))
+    return float(_probability(float(bid), float(beta0), float(beta1)))
 
 
 def logit(p: float) -> float:
@@ -36,13 +43,7 @@ def logit(p: float) -> float:
 
 def omega(z: float) -> float:
     """Wright's omega of a real number: w + ln w = z, that is Lambert's W(e^z) without its overflow."""
-    w = math.exp(z) if z < -2.0 else z - math.log(z) if z > 2.0 else 0.5671432904097838 * math.exp(0.35 * z)
-    for _ in range(50):  # Newton on w + ln w - z, Fritsch's third-order correction is not needed
-        step = w * (z - w - math.log(w)) / (1.0 + w) if w > 0.0 else 0.0
-        w = w + step if w + step > 0.0 else 0.5 * w
-        if abs(step) <= 4e-16 * w:
-            break
-    return w
+    return float(_omega(float(z)))
 
 
 def optimal_bid(
@@ -55,26 +56,14 @@ def optimal_bid(
     """
     if not beta1 > 0.0:
         raise ValueError(f"beta1 must be positive, got {beta1}")
-    worth = V + cost_if_not_included
-    if worth <= 0.0:
-        return None
-    unclamped = worth - (1.0 + omega(beta0 + beta1 * worth - 1.0)) / beta1
-    bid = max(unclamped, 0.0) if b_max is None else min(max(unclamped, 0.0), b_max)
-    p = probability(bid, beta0, beta1)
-    value = (worth - bid) * p - cost_if_not_included
-    return Bid(bid, p, value, unclamped) if value > 0.0 else None
+    top = math.inf if b_max is None else float(b_max)
+    best = _best(float(V), float(beta0), float(beta1), float(cost_if_not_included), top)
+    return Bid(*best) if best[2] > 0.0 else None
 
 
 def all_pay_bid(V: float, beta0: float, beta1: float) -> Bid:
     """arg max of V·P(b) - b over b >= 0: the bid is burned either way. Interior only when V·beta1 > 4."""
-    idle = Bid(0.0, probability(0.0, beta0, beta1), V * probability(0.0, beta0, beta1), 0.0)
-    if not V * beta1 > 4.0:
-        return idle
-    p = 0.5 * (1.0 + math.sqrt(1.0 - 4.0 / (V * beta1)))
-    bid = (logit(p) - beta0) / beta1
-    if bid < 0.0 or V * p - bid <= idle.value:
-        return idle
-    return Bid(bid, p, V * p - bid, bid)
+    return Bid(*_best_all_pay(float(V), float(beta0), float(beta1)))
 
 
 def percentile_bid(bids: ArrayLike, percentile: float) -> float:
@@ -90,53 +79,141 @@ def target_bid(p: float, beta0: float, beta1: float) -> float:
     return max(0.0, (logit(p) - beta0) / beta1)
 
 
-class LogisticFit(NamedTuple):
-    """Maximum-likelihood fit with standard errors."""
+class BidWindow:
+    """The latest ``capacity`` winning bids, kept sorted: percentile bids and the empirical inclusion probability."""
 
-    beta0: float
-    beta1: float
-    se0: float
-    se1: float
-    loglik: float
+    def __init__(self, capacity: int, bids: Iterable[float] = ()) -> None:
+        if capacity <= 0:
+            raise ValueError(f"a window holds at least one bid, got {capacity}")
+        self._recent: deque[float] = deque()
+        self._sorted: list[float] = []
+        self.capacity = capacity
+        for bid in bids:
+            self.add(bid)
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def add(self, bid: float) -> None:
+        """Take in a winning bid and forget the oldest one when full. ``ValueError`` unless it is finite."""
+        if not math.isfinite(bid):
+            raise ValueError(f"a bid is a number, got {bid}")
+        if len(self._recent) == self.capacity:
+            del self._sorted[bisect_left(self._sorted, self._recent.popleft())]
+        self._recent.append(bid)
+        insort(self._sorted, bid)
+
+    def bid(self, percentile: float) -> float:
+        """``percentile_bid`` of the window. ``ValueError`` while it is empty or for no percentile."""
+        if not self._sorted or not 0.0 <= percentile <= 100.0:
+            raise ValueError(f"no percentile {percentile} of {len(self)} winning bids")
+        at = (len(self._sorted) - 1) * percentile / 100.0
+        low = self._sorted[int(at)]
+        return low + (self._sorted[min(int(at) + 1, len(self) - 1)] - low) * (at - int(at))
+
+    def probability(self, bid: float) -> float:
+        """Share of recent winning bids that ``bid`` reaches. ``ValueError`` while the window is empty."""
+        if not self._sorted:
+            raise ValueError("no winning bids yet")
+        return bisect_right(self._sorted, bid) / len(self)
 
 
-def fit_logistic(bid: ArrayLike, included: ArrayLike) -> LogisticFit:
-    """Logistic regression of inclusion on the bid by Newton's method, unregularised.
+def draw_included(p: ArrayLike, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """One draw per probability, in order; NaN (nothing submitted) is not included and still uses its draw."""
+    chance = np.asarray(p, float)
+    if ((chance < 0.0) | (chance > 1.0)).any():
+        raise ValueError("a probability lies between 0 and 1")
+    return np.asarray(rng.random(chance.shape) < chance)
 
-    Raises ``ValueError`` when there is no finite maximum: one outcome only, or bids that separate the outcomes.
-    """
-    x, y = np.asarray(bid, float), np.asarray(included, float)
-    if len(x) != len(y) or len(x) == 0 or not 0.0 < y.mean() < 1.0:
-        raise ValueError("both outcomes are needed to fit inclusion")
-    centre, scale = float(x.mean()), float(x.std()) or 1.0
-    X = np.column_stack([np.ones(len(x)), (x - centre) / scale])
-    beta = np.array([logit(float(y.mean())), 0.0])
-    best = _loglik(X, y, beta)
-    for _ in range(100):
-        p = _sigmoid(X @ beta)
-        weight = p * (1.0 - p)
-        hessian = X.T @ (X * weight[:, None])
-        if np.linalg.cond(hessian) > 1e14 or np.abs(beta).max() > 1e3:
-            raise ValueError("the bids separate the outcomes: no finite fit")
-        step = np.linalg.solve(hessian, X.T @ (y - p))
-        while _loglik(X, y, beta + step) < best - 1e-12 and np.abs(step).max() > 1e-14:
-            step *= 0.5
-        beta += step
-        best = _loglik(X, y, beta)
-        if np.abs(step).max() < 1e-12:
+
+class Bids(NamedTuple):
+    """Bids of an array, of its shape; NaN where nothing is worth submitting (then the value is 0)."""
+
+    bid: Floats
+    probability: Floats
+    value: Floats
+
+
+def optimal_bids(
+    V: ArrayLike, beta0: ArrayLike, beta1: ArrayLike, cost_if_not_included: ArrayLike = 0.0, b_max: ArrayLike = math.inf
+) -> Bids:
+    """``optimal_bid`` of arrays that broadcast against each other. Raises ``ValueError`` unless beta1 > 0."""
+    return _bids(_fill_optimal, beta1, V, beta0, beta1, cost_if_not_included, b_max)
+
+
+def all_pay_bids(V: ArrayLike, beta0: ArrayLike, beta1: ArrayLike) -> Bids:
+    """``all_pay_bid`` of arrays that broadcast against each other."""
+    return _bids(_fill_all_pay, beta1, V, beta0, beta1)
+
+
+def target_bids(p: ArrayLike, beta0: ArrayLike, beta1: ArrayLike) -> Floats:
+    """``target_bid`` of arrays that broadcast against each other."""
+    chance = np.asarray(p, float)
+    if not ((chance > 0.0) & (chance < 1.0)).all() or not (np.asarray(beta1) > 0.0).all():
+        raise ValueError("probabilities strictly between 0 and 1 and a positive beta1 are needed")
+    odds = np.log(chance) - np.log1p(-chance)
+    return np.asarray(np.maximum(0.0, (odds - np.asarray(beta0, float)) / np.asarray(beta1, float)))
+
+
+def _bids(fill: Callable[..., None], beta1: ArrayLike, *inputs: ArrayLike) -> Bids:
+    if not (np.asarray(beta1) > 0.0).all():
+        raise ValueError("beta1 must be positive")
+    arrays = np.broadcast_arrays(*(np.asarray(a, float) for a in inputs))
+    out = np.empty((3, arrays[0].size))
+    fill(*(np.ascontiguousarray(a).reshape(-1) for a in arrays), out)
+    return Bids(*(row.reshape(arrays[0].shape) for row in out))
+
+
+@kernel
+def _probability(bid: float, beta0: float, beta1: float) -> float:
+    z = beta0 + beta1 * bid
+    return 1.0 / (1.0 + math.exp(-z)) if z >= 0.0 else math.exp(z) / (1.0 + math.exp(z))
+
+
+@kernel
+def _omega(z: float) -> float:
+    w = math.exp(z) if z < -2.0 else z - math.log(z) if z > 2.0 else 0.5671432904097838 * math.exp(0.35 * z)
+    for _ in range(50):  # Newton on w + ln w - z, Fritsch's third-order correction is not needed
+        step = w * (z - w - math.log(w)) / (1.0 + w) if w > 0.0 else 0.0
+        w = w + step if w + step > 0.0 else 0.5 * w
+        if abs(step) <= 4e-16 * w:
             break
-    p = _sigmoid(X @ beta)
-    back = np.array([[1.0, -centre / scale], [0.0, 1.0 / scale]])
-    covariance = back @ np.linalg.inv(X.T @ (X * (p * (1.0 - p))[:, None])) @ back.T
-    beta0, beta1 = back @ beta
-    se0, se1 = np.sqrt(np.diag(covariance))
-    return LogisticFit(float(beta0), float(beta1), float(se0), float(se1), best)
+    return w
 
 
-def _sigmoid(z: np.ndarray) -> np.ndarray:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * z)))
+@kernel
+def _best(V: float, beta0: float, beta1: float, cost: float, b_max: float) -> tuple[float, float, float, float]:
+    """Bid, probability, value, unclamped bid; a value of 0 or less says not to submit."""
+    worth = V + cost
+    if worth <= 0.0:
+        return 0.0, 0.0, 0.0, 0.0
+    unclamped = worth - (1.0 + _omega(beta0 + beta1 * worth - 1.0)) / beta1
+    bid = min(max(unclamped, 0.0), b_max)
+    p = _probability(bid, beta0, beta1)
+    return bid, p, (worth - bid) * p - cost, unclamped
 
 
-def _loglik(X: np.ndarray, y: np.ndarray, beta: np.ndarray) -> float:
-    z = X @ beta
-    return float(np.sum(y * z - np.logaddexp(0.0, z)))
+@kernel
+def _best_all_pay(V: float, beta0: float, beta1: float) -> tuple[float, float, float, float]:
+    p0 = _probability(0.0, beta0, beta1)
+    if V * beta1 > 4.0:
+        p = 0.5 * (1.0 + math.sqrt(1.0 - 4.0 / (V * beta1)))
+        # beyond V·beta1 = 1e16 the optimum rounds to certainty; its logit is ln(V·beta1)
+        odds = math.log(p) - math.log1p(-p) if p < 1.0 else math.log(V * beta1)
+        bid = (odds - beta0) / beta1
+        if bid >= 0.0 and V * p - bid > V * p0:
+            return bid, p, V * p - bid, bid
+    return 0.0, p0, V * p0, 0.0
+
+
+@kernel
+def _fill_optimal(V: Floats, beta0: Floats, beta1: Floats, cost: Floats, b_max: Floats, out: Floats) -> None:
+    for i in range(len(V)):
+        bid, p, value, _ = _best(V[i], beta0[i], beta1[i], cost[i], b_max[i])
+        out[0, i], out[1, i], out[2, i] = (bid, p, value) if value > 0.0 else (np.nan, np.nan, 0.0)
+
+
+@kernel
+def _fill_all_pay(V: Floats, beta0: Floats, beta1: Floats, out: Floats) -> None:
+    for i in range(len(V)):
+        out[0, i], out[1, i], out[2, i], _ = _best_all_pay(V[i], beta0[i], beta1[i])

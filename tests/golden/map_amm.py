@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from mm.sim import amm, amm_v3, inclusion
+from mm.sim import amm, amm_v3, inclusion, inclusion_fit
 from tests.golden.outcome import Outcome
 
 Inputs = dict[str, Any]
@@ -146,4 +146,4 @@ def bribe_percentile(i: Inputs) -> Outcome:
 
 
 def logistic_fit(i: Inputs) -> Outcome:
-    return Outcome(inclusion.fit_logistic(i["bid"], i["included"])._asdict())
+    return Outcome(inclusion_fit.fit_logistic(i["bid"], i["included"])._asdict())

@@ -241,7 +241,8 @@ def replay(
     with _progress("replay") as bar:
         found = replay_run(run, sets, bar)
     _say(found, as_json, lambda: tables.replay(found))
-    if not found["identical"] and not sets:
+    untold = any("error" in sim for venue in found["venues"].values() for sim in venue.get("simulated", {}).values())
+    if not sets and (untold or not found["identical"]):
         raise typer.Exit(1)
 
 

@@ -173,6 +173,9 @@ def _head(inbox: Path) -> dict[str, Any] | None:
 def _replay_life(life: Life, account: Account, frames: Frames, out: Replayed, n: int) -> None:
     inbox = (item for item in read_inbox(life.inbox) if item[0].kind != BEGIN)
     rows, cmds = life.decisions, life.commands
+    if len(rows) == 0:
+        out.notes.append(f"life {n + 1} of the quoter: no decision is on record")
+        return
     starts = np.flatnonzero(np.diff(rows["now_ns"], prepend=-1)).tolist()  # one row an instrument
     ends = [*starts[1:], len(rows)]
     taken = sent = 0

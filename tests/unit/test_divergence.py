@@ -160,3 +160,16 @@ def test_quotes_that_do_not_come_out_again_are_an_exit_code(done, tmp_path):
     said = CliRunner().invoke(cli.app, ["replay", str(path), "--json"])
     assert said.exit_code == 1
     assert json.loads(said.output.splitlines()[-1])["venues"]["sandbox"]["quotes"]["mismatches"][0]["bid_tick"]
+
+
+def test_a_run_that_cannot_be_simulated_is_an_exit_code(done, tmp_path):
+    """Its quotes come out again all the same."""
+    path = shutil.copytree(done[0], tmp_path / "copy", ignore=shutil.ignore_patterns("replay"))
+    journal = path / "journal" / "sandbox.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:5], b"00000000 {}\n", *lines[5:]]))
+    said = CliRunner().invoke(cli.app, ["replay", str(path), "--json"])
+    assert said.exit_code == 1
+    found = json.loads(said.output.splitlines()[-1])
+    assert found["identical"]
+    assert "damaged journal record" in found["venues"]["sandbox"]["simulated"][SYMBOL]["error"]

@@ -101,6 +101,14 @@ def test_a_torn_record_replays_as_far_as_it_goes(copy, name):
         assert "beyond the record" in out.notes[0]
 
 
+def test_a_life_without_decisions_says_so(copy):
+    """Killed within its first second, or its file is lost."""
+    (copy / "decisions" / "sandbox.bin").unlink()
+    out = replay(copy)
+    assert (out.decisions, out.unreached) == (0, 0)
+    assert "no decision is on record" in out.notes[0]
+
+
 def test_a_frame_that_is_missing_in_the_middle_ends_the_replay(copy):
     file = copy / "raw" / "sandbox.bin"
     frames = list(read_raw(file))

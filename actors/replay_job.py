@@ -22,6 +22,9 @@ from mm.sim.tape import from_store
 
 FIFO_VENUES: Final = ("native",)  # cancels leave from the back: the risk-averse queue model is exact there
 
+FILLS_SAME: Final = 0.95  # of the fills, at least
+PNL_PCT: Final = 10.0  # of the spread captured, at most
+
 log = logging.getLogger(__name__)
 
 
@@ -36,8 +39,9 @@ def replay_run(
 ) -> dict[str, Any]:
     """Replay every venue of a run through the kernel and, without overrides, simulate it.
 
-    Returns ``{"run", "identical", "venues": {name: {"quotes": ..., "simulated": {symbol: ...}}}}``; ``identical`` says
-    that every decision on record came out again. Without overrides the report is kept at ``RUN/replay``.
+    Returns ``{"run", "identical", "complete", "venues": {name: {"quotes": ..., "simulated": {symbol: ...}}}}``:
+    ``identical`` says that every decision on record came out again, ``complete`` that none was beyond the record.
+    Without overrides the report is kept at ``RUN/replay``.
 
     Raises:
         DataError: not a run, or one without a record.
@@ -52,7 +56,8 @@ def replay_run(
         if not overrides and replayed.decisions:
             venues[venue.name]["simulated"] = _simulate(run_dir, cfg, venue)
     same = all(v["quotes"]["identical"] == v["quotes"]["decisions"] > 0 for v in venues.values())
-    found = {"run": str(run_dir), "identical": same, "venues": venues}
+    complete = same and not any(v["quotes"]["unreached"] for v in venues.values())
+    found = {"run": str(run_dir), "identical": same, "complete": complete, "venues": venues}
     if not overrides:
         write_json(run_dir / "replay" / "report.json", found)
     return found
@@ -93,15 +98,32 @@ def _simulate_one(run_dir: Path, cfg: RunConfig, venue: VenueConfig, index: int)
         f"{figures['capture_live_usd']:.4f}"
     )
     draw_divergence(folder / "divergence.png", found, recorded.instrument, delays, title)
-    return figures | {
-        "span_s": span_s,
-        "market_same_pct": 100.0 * float(seen.mean()),
-        "order_latency_ms": _spread(recorded.orders),
-        "response_latency_ms": _spread(recorded.responses),
-        "queue": sim.sim.queue.model,
-        "netting": recorded.netting,
-        "notes": _notes(recorded),
-        "path": str(folder),
+    return (
+        figures
+        | judged(figures)
+        | {
+            "span_s": span_s,
+            "market_same_pct": 100.0 * float(seen.mean()),
+            "order_latency_ms": _spread(recorded.orders),
+            "response_latency_ms": _spread(recorded.responses),
+            "queue": sim.sim.queue.model,
+            "netting": recorded.netting,
+            "notes": _notes(recorded),
+            "path": str(folder),
+        }
+    )
+
+
+def judged(figures: dict[str, Any]) -> dict[str, bool | None]:
+    """Does the simulation trade what the run traded? None where there is nothing to judge.
+
+    Fills: at least 95 % of the larger number are the same fills. Profit: within 10 % of the spread captured.
+    """
+    fills = max(figures["fills_live"], figures["fills_sim"])
+    share = figures["pnl_diff_pct_of_capture"]
+    return {
+        "fills_within_5_pct": figures["fills_same"] >= FILLS_SAME * fills if fills else None,
+        "pnl_within_10_pct": None if share is None else share <= PNL_PCT,
     }
 
 

@@ -315,6 +315,7 @@ class SimConfig(Section):
     partial_fills: bool = True  # false: an order whose turn has come fills wholly, whatever the trade's size
     self_trade: Literal["reject", "cancel_resting"] = "reject"  # an order of ours arrives that crosses one of ours
     decide_every: Literal["message"] | Seconds = 0.1
+    samples: Annotated[int, Field(ge=2, le=10_000_000)] = 4000  # at most so many of equity, position and quotes
     fee_tier: str | None = None  # 'venue:tier' of mm.core.fees; default: the instrument's fees
     maker_fee: Fee | None = None  # over the tier's
     taker_fee: Fee | None = None

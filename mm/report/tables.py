@@ -131,10 +131,16 @@ def _simulated(symbol: str, sim: dict[str, Any]) -> list[tuple[str, str]]:
             "  difference",
             "-" if share is None else f"{share:.1f} % of the captured spread of {sim['capture_live_usd']:.4f} usd",
         ),
+        ("  fills within 5 %", _verdict(sim["fills_within_5_pct"])),
+        ("  profit within 10 %", _verdict(sim["pnl_within_10_pct"])),
         ("  same market seen", f"at {sim['market_same_pct']:.2f} % of the decisions"),
         *(("  note", note) for note in sim["notes"]),
         ("  picture, fills, tape", sim["path"]),
     ]
+
+
+def _verdict(held: bool | None) -> str:
+    return {True: "yes", False: "no", None: "nothing to judge"}[held]
 
 
 def replay(found: dict[str, Any]) -> Table:

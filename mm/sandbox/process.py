@@ -104,9 +104,9 @@ def stop_exchange(handle: ExchangeHandle, timeout_s: float = 5.0) -> None:
         child.poll()
 
 
-def exchange_stats(handle: ExchangeHandle) -> dict[str, Any]:
+def exchange_stats(handle: ExchangeHandle, timeout_s: float = 5.0) -> dict[str, Any]:
     """Counters of a running exchange; raises ``VenueUnreachable``."""
-    stats: dict[str, Any] = control(handle, wire.Stats(token=handle.control_token))
+    stats: dict[str, Any] = control(handle, wire.Stats(token=handle.control_token), timeout_s)
     return stats
 
 

@@ -25,7 +25,7 @@ from mm.core.types import BUY, FILL, FREE, PLACE, SELL, Rec, RecArray, records
 from mm.data.candles import CANDLE, Candles, hash_rows
 from mm.errors import ConfigError, DataError
 from mm.sim.metrics import MARKOUT_S, summarise
-from mm.sim.one_pass import MAX_SAMPLES, SimResult
+from mm.sim.one_pass import SimResult
 from mm.sim.state import FILL_ROW, REFUSALS, SAMPLE, SET
 from mm.sim.tape import Tape
 from mm.strategy.features import sample_volatility, set_touch
@@ -174,7 +174,7 @@ def _run(cfg: RunConfig, candles: Candles, *, both: bool) -> tuple[SimResult, di
             "volatility and thin_book cannot run on it; replay recorded events, or leave them out"
         )
     z, fills = records(1, SET), records(2 * len(rows), FILL_ROW)
-    stride = max(1, -(-len(rows) // MAX_SAMPLES))
+    stride = max(1, -(-len(rows) // cfg.sim.samples))
     samples = records(-(-len(rows) // stride), SAMPLE)
     n = replay_candles(
         rows, candles.step_ns, candles.volume_known, both, r.features[0], r.model[0], r.policy[0], r.params[0],

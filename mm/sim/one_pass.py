@@ -33,7 +33,6 @@ from mm.strategy.risk import LIMITS, LOSS
 from mm.strategy.setup import Settings
 from mm.strategy.state import PARAMS, STATE, TARGET
 
-MAX_SAMPLES = 4000
 MARKOUT_STEP_NS = 100_000_000  # at most, between the mids that fills are judged by
 FOREVER_NS = np.iinfo(np.int64).max
 _SETTINGS = {"params": PARAMS, "model": MODEL_PARAMS, "state": STATE, "limits": LIMITS, "rate": RATE}
@@ -95,7 +94,7 @@ class Pass:
         self._messages = Messages(
             tape.words, tape.lots, tape.msg_exch_ns, tape.msg_start, tape.msg_whole, tape.book_window[0]
         )
-        self._stride = max(1, -(-len(view.decide_ns) // MAX_SAMPLES))
+        self._stride = max(1, -(-len(view.decide_ns) // configs[0].sim.samples))
         rows = -(-len(view.decide_ns) // self._stride)
         self._kept = np.empty((n, rows), KEPT).view(np.recarray)
         self._times = view.decide_ns[:: self._stride]

@@ -29,6 +29,7 @@ __all__ = ["SimResult", "decision_times", "market_view", "simulate", "simulate_m
 
 
 _CONFIGURED = (1_000_000_000, 60.0, -1.0)  # stands for the volatility estimate of those who have none: none is negative
+MAX_DECISIONS = 1_000_000_000
 WORTH_A_THREAD = 16  # strategies: with fewer, replaying the book once more costs what the thread gains
 _STATIC = (0.0, 0)  # for the estimate of A and kappa
 
@@ -42,6 +43,11 @@ def decision_times(cfg: RunConfig, tape: Tape) -> NDArray[np.int64]:
     if step_ns <= 0:
         raise ConfigError("sim.decide_every must be positive, or 'message'")
     first, last = int(recv[0]), int(recv[-1])
+    if (last - first) // step_ns > MAX_DECISIONS:
+        raise ConfigError(
+            f"sim.decide_every: {cfg.sim.decide_every:g} s is more than {MAX_DECISIONS:,} decisions in the "
+            f"{tape.span_s:g} s of the tape; 'message' decides whenever something is new"
+        )
     times = np.arange(first + step_ns, last + 1, step_ns, dtype=np.int64)
     if len(times) == 0:
         raise ConfigError(f"sim.decide_every: the tape lasts {tape.span_s:g} s, shorter than one step")
@@ -75,7 +81,7 @@ def simulate_many(
         clock = (cfg.sim.decide_every, feed_of(cfg.sim.feed_latency, cfg.seed))
         if clock not in times:
             times[clock] = decision_times(cfg, tape) if decide_ns is None else decide_ns
-        key = ((clock, cross_of(cfg, tape), _signals(cfg, tape)), _volatility(cfg, tape), _flow(cfg))
+        key = ((clock, cfg.sim.samples, cross_of(cfg, tape), _signals(cfg, tape)), _volatility(cfg, tape), _flow(cfg))
         if key not in views:
             views[key] = (market_view(cfg, tape, times[clock]), [])
         views[key][1].append(number)

@@ -394,7 +394,7 @@ def test_oversized_frame_closes_the_connection(venue: ExchangeHandle) -> None:
 
 
 def test_a_client_that_does_not_read_is_disconnected(venue: ExchangeHandle) -> None:
-    before = exchange_stats(venue)["slow_clients"]
+    before = exchange_stats(venue, 60.0)["slow_clients"]
     with socket.socket() as link:
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         link.settimeout(LIMIT_S)
@@ -406,9 +406,9 @@ def test_a_client_that_does_not_read_is_disconnected(venue: ExchangeHandle) -> N
         except OSError:  # reset while we were still asking
             pass
         for _ in range(200):
-            if exchange_stats(venue)["slow_clients"] > before:
+            if exchange_stats(venue, 60.0)["slow_clients"] > before:
                 break
-    assert exchange_stats(venue)["slow_clients"] == before + 1
+    assert exchange_stats(venue, 60.0)["slow_clients"] == before + 1
 
 
 def test_a_recorded_store_is_replayed_in_a_loop(tmp_path: Path) -> None:

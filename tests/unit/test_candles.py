@@ -303,6 +303,6 @@ def test_controls_that_need_ticks_are_refused_and_others_act():
     some = candles((10_000, 10_010, 9_990, 10_000), (10_000, 10_010, 9_990, 10_000))
     with pytest.raises(ConfigError, match="a candle shows no ticks and no book"):
         simulate_candles(with_controls({"momentum": {}}), some)
-    result = simulate_candles(with_controls({"session": {"end": "00:00", "start": "23:59"}}), some)
+    result = simulate_candles(with_controls({"session": {"end": "00:00", "start": "23:59", "flatten": "10s"}}), some)
     assert result.metrics["acted_session"] == result.metrics["decisions"]
     assert result.metrics["fills"] == 0

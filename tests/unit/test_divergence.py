@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import cli
 from actors.recorder import read_decisions
-from actors.replay_job import replay_run
+from actors.replay_job import judged, replay_run
 from actors.run_record import make_tape
 from mm.core.types import ACK, CANCELED, FILL
 from mm.data.own_orders import Report
@@ -91,6 +91,8 @@ def test_the_simulator_repeats_a_recorded_run(done):
     assert abs(sim["fills_sim"] - sim["fills_live"]) <= 0.05 * sim["fills_live"]
     assert sim["fills_same"] >= 0.9 * sim["fills_live"]
     assert sim["pnl_diff_pct_of_capture"] < 10.0
+    assert sim["pnl_within_10_pct"]
+    assert sim["fills_within_5_pct"]
     assert sim["market_same_pct"] > 99.0
     assert sim["queue"] == "risk_averse"
     assert 0.5 < sim["order_latency_ms"]["p50"] < 2.0
@@ -173,3 +175,17 @@ def test_a_run_that_cannot_be_simulated_is_an_exit_code(done, tmp_path):
     found = json.loads(said.output.splitlines()[-1])
     assert found["identical"]
     assert "damaged journal record" in found["venues"]["sandbox"]["simulated"][SYMBOL]["error"]
+
+
+@pytest.mark.parametrize(
+    ("live", "sim", "same", "share", "expected"),
+    [
+        (100, 100, 95, 9.9, (True, True)),
+        (100, 106, 100, 10.1, (False, False)),
+        (0, 0, 0, None, (None, None)),
+        (0, 3, 0, None, (False, None)),
+    ],
+)
+def test_the_bounds_are_judged(live, sim, same, share, expected):
+    found = judged({"fills_live": live, "fills_sim": sim, "fills_same": same, "pnl_diff_pct_of_capture": share})
+    assert (found["fills_within_5_pct"], found["pnl_within_10_pct"]) == expected

@@ -12,7 +12,7 @@ from mm.core.types import ASK, BID, EVENT, LAST, SELL, records
 from mm.data.store import StoreWriter
 from mm.data.synth import SynthFlow, SynthSpec
 from mm.errors import ConfigError, RaymakerError
-from mm.sim import market, one_pass, venue
+from mm.sim import market, venue
 from mm.sim.run import decision_times, simulate, simulate_many
 from mm.sim.tape import from_store
 from tests.reference.kernel_box import instrument
@@ -176,12 +176,13 @@ def test_the_fill_table_has_room_for_what_one_step_fills(tmp_path, monkeypatch):
     assert r.metrics["fills"] == len(r.fills) > 4096
 
 
-def test_markouts_do_not_depend_on_how_densely_samples_are_kept(tape, monkeypatch):
+def test_markouts_do_not_depend_on_how_densely_samples_are_kept(tape):
     """A long run keeps every so-many-th decision; what happens a second after a fill is between two of them."""
-    dense = simulate(config(), tape)
-    monkeypatch.setattr(one_pass, "MAX_SAMPLES", 5)
-    sparse = simulate(config(), tape)
+    dense, sparse = simulate_many([config(), config({"samples": 5})], tape)
     assert len(sparse.samples) <= 5 < len(dense.samples)
+    assert np.array_equal(dense.fills["ts_exch_ns"], sparse.fills["ts_exch_ns"])
+    step = dense.samples[:: int(np.argmax(dense.samples["ts_ns"] == sparse.samples["ts_ns"][1]))]
+    assert np.array_equal(step[: len(sparse.samples)], sparse.samples)
     names = [n for n in dense.metrics if n.startswith(("markout_", "realised_spread_", "adverse_selection_"))]
     assert len(names) == 6
     assert dense.metrics["markout_1s_bps"] is not None
@@ -219,3 +220,8 @@ def test_a_view_may_be_dropped_while_another_thread_looks_at_what_is_kept(tape, 
 def test_messages_beyond_the_ring_are_an_error_not_a_loss(tmp_path):
     with pytest.raises(RaymakerError, match="ran out of room"):
         simulate(config({"response_latency": "60s"}, UNLIMITED, **BIG), drip(tmp_path / "s", 4800))
+
+
+def test_a_decision_every_fraction_of_a_nanosecond_is_refused(tape):
+    with pytest.raises(ConfigError, match="decisions in the"):
+        simulate(config({"decide_every": "2ns"}), tape)

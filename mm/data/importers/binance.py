@@ -85,6 +85,9 @@ class _Messages:
     bad: list[tuple[int, str]] = field(default_factory=list)  # line index, reason
 
 
+_EVENTS: Final = frozenset({"trade", "depthUpdate", "bookTicker"})
+
+
 class _Importer:
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -107,14 +110,13 @@ class _Importer:
         out = _Messages()
         loads = orjson.loads
         for k, line in enumerate(lines):
-            if not line or line.isspace():
-                continue
             try:
                 stamp, _, body = line.partition(b" ")
                 recv_ns = int(stamp)
                 message = loads(body)
             except ValueError:
-                out.bad.append((k, "not `local_ns JSON`"))
+                if line.strip():
+                    out.bad.append((k, "not `local_ns JSON`"))
                 continue
             kept = len(out.text)
             try:
@@ -137,9 +139,9 @@ class _Importer:
             self._book(out, (k, _SNAPSHOT, BID, recv_ns, when, u, u), message["bids"], message["asks"])
             return
         event = data.get("e") or message["stream"].rpartition("@")[2]
-        if event not in ("trade", "depthUpdate", "bookTicker"):
+        if event not in _EVENTS:
             self.counts["other_messages"] += 1
-        elif not self._ours(data):
+        elif data["s"] != self.symbol and not self._ours(data):
             self.counts["other_messages"] += 1
             self.others.add(str(data["s"]))
         elif event == "trade":
@@ -179,7 +181,7 @@ class _Importer:
         read = self.read(lines)
         if not read.rows:
             self._note_bad(backlog, read.bad, len(lines))
-            self.counts["rows"] += sum(1 for line in lines if line.strip())
+            self.counts["rows"] += _count_rows(lines)
             return None, len(lines)
         if self.symbol is None and not final:
             return None, 0  # so far only snapshots, which do not name their symbol
@@ -199,7 +201,7 @@ class _Importer:
         plan = self.sequencer.plan(bits, depth, what, msg["recv_ns"], msg["prev_u"], msg["u"], final=final)
         used = len(lines) if plan.cut == len(bits) else int(msg["line"][plan.cut])
         self._note_bad(backlog, read.bad, used)
-        self.counts["rows"] += sum(1 for line in lines[:used] if line.strip())
+        self.counts["rows"] += _count_rows(lines[:used])
         self._count(msg, plan, good)
         rows, message, ends = assemble(plan, msg, ticks, lots)
         self._check(rows, message, ends, msg, ticks, plan)
@@ -388,6 +390,10 @@ def _exch_ns(ms: object, recv_ns: int) -> int:
     if type(ms) is not int or abs(1_000_000 * ms - recv_ns) > MAX_CLOCK_ERROR_NS:
         raise ValueError(f"exchange time {ms} is not within an hour of the local time")
     return 1_000_000 * ms
+
+
+def _count_rows(lines: list[bytes]) -> int:
+    return sum(map(bool, map(bytes.strip, lines)))
 
 
 def _update_id(value: object) -> int:

@@ -38,7 +38,9 @@ def source_hash(root: Path = _PACKAGE, *, without: str = "") -> str:
 
 def _cache_dir() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = base / "raymaker" / "numba" / source_hash(without="report")  # pictures and tables hold no kernel
+    # pictures and tables hold no kernel; numba keeps the kernels of another checkout apart, and so must our notes there
+    checkout = hashlib.sha256(str(_PACKAGE).encode()).hexdigest()[:8]
+    path = base / "raymaker" / "numba" / f"{source_hash(without='report')}-{checkout}"
     try:
         if not path.exists():
             path.mkdir(parents=True, exist_ok=True)

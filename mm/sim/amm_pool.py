@@ -61,14 +61,17 @@ class Pool:
         return (self.reserve1 / self.decimals1) / (self.reserve0 / self.decimals0)
 
     def quote(self, amount_in: int, zero_for_one: bool) -> Swap:
-        """The swap that would happen now. ``ValueError`` without reserves."""
+        """The swap that would happen now. ``ValueError`` without reserves, ``Reverted`` without a price."""
         r_in, r_out = (self.reserve0, self.reserve1) if zero_for_one else (self.reserve1, self.reserve0)
         if self.rule == "v2":
             return amm.swap_v2(r_in, r_out, amount_in, self.fee_bps)
         if self.rule == "aero_volatile":
             return amm.swap_aero_volatile(r_in, r_out, amount_in, self.fee_bps)
         amm.check_pool(r_in, r_out, amount_in, self.fee_bps)
-        fee, out = self._stable().amount_out(amount_in, zero_for_one)
+        try:
+            fee, out = self._stable().amount_out(amount_in, zero_for_one)
+        except ValueError as exc:  # the contract reverts where its search does not end
+            raise Reverted(str(exc)) from exc
         return Swap(amount_in, out, fee, r_in + amount_in - fee, r_out - out)
 
     def swap(self, amount_in: int, zero_for_one: bool, min_out: int = 0) -> Swap:

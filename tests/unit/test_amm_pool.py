@@ -121,3 +121,12 @@ def test_arbitrage_ends_at_the_band_and_earns(make, move):
     assert edge == pytest.approx(price, rel=0.003 if pool.rule == "v2" else 1e-6)  # a kept fee moves it further
     with pytest.raises(ValueError, match="positive"):
         pool.arbitrage(0.0)
+
+
+def test_a_stable_swap_without_a_solution_reverts():
+    """The contract's search normalises its own units twice; with unequal decimals it may not end."""
+    pool = Pool("aero_stable", 43, E18, E6)
+    pool.mint(100 * E18, 100 * E6)
+    pool.reserve0, pool.reserve1 = 155175321131331970, 1088267798
+    with pytest.raises(Reverted, match="did not converge"):
+        _ = [pool.quote(pool.reserve0 * k // 800, True) for k in range(1, 400)]

@@ -6,6 +6,8 @@ import pytest
 from mm.sim import amm
 from mm.sim.amm_batch import Pools, lvr_rate
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 
 def flow(steps, pools, seed=1):
     rng = np.random.default_rng(seed)

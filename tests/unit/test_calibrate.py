@@ -18,6 +18,8 @@ from mm.models.sigma import best_of, volatilities
 from mm.report import calibration
 from tests.reference import poisson_market as market
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 BP = 6.0 / market.TICK  # ticks
 
 

@@ -18,6 +18,8 @@ from mm.sim.control import control_config
 from mm.sim.run import simulate
 from mm.sim.tape import from_store
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 STRATEGY = {"model": {"kappa": "2.5/bps", "A": 3.0, "gamma": {"q_max": 4}}, "order_size": "500 usd",
             "spread": {"min": "1 ticks", "max": "20 bps"}}  # fmt: skip
 

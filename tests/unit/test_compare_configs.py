@@ -10,6 +10,8 @@ from mm.data.synth import SynthSpec, write_synth
 from mm.report.compare import run
 from mm.sim.compare import Terms
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 FILES = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
 
 

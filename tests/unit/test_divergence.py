@@ -18,7 +18,7 @@ from mm.sim.divergence import CAUSES, FILL_PAIR, Fill, Standing, _explain, live_
 from tests.reference.small_run import SYMBOL, SmallRun, quick_config
 
 MS = 1_000_000
-pytestmark = pytest.mark.timeout(300)  # the kernels of a simulation compile first
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]  # kernels compile first; hopeless as plain Python
 
 
 def fill(ms, side=1, tick=100, lots=3):

@@ -20,6 +20,8 @@ from mm.strategy.dynamic import PARAMS_REASONS, choose_params
 from mm.strategy.state import FEATURES
 from tests.reference import poisson_market as market
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 LAW = {"A": 3.0, "kappa": 0.3, "sigma": 8.0}  # kappa 1.8/bp
 
 

@@ -24,6 +24,8 @@ from mm.data.own_orders import Netting, Report, publications
 from mm.sandbox.exchange import Exchange
 from tests.reference.small_run import SYMBOL, SmallRun, quick_config
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 
 def frame(ts, *rows):
     out = np.zeros(len(rows), EVENT)

@@ -10,6 +10,8 @@ from mm.errors import ConfigError, DataError
 from mm.strategy.sensitivity import sensitivity
 from mm.venues.specs import venue_spec
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 NAMES = profiles.names()
 
 

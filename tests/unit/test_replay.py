@@ -11,6 +11,8 @@ from mm.config.schema import RunConfig
 from mm.errors import ConfigError, DataError
 from tests.reference.small_run import SmallRun, quick_config, small_run
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 SECONDS = 4.0
 
 

@@ -19,6 +19,8 @@ from mm.sim.tape import beside, from_store, open_tape
 from mm.strategy.cross import CROSS, see_other
 from mm.strategy.state import FEATURES
 
+pytestmark = pytest.mark.slow  # hopeless as plain Python
+
 LEAD_NS = 400_000_000
 
 

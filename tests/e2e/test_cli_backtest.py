@@ -55,7 +55,7 @@ def test_backtest_twice(home):
     assert got["metrics"]["decisions"] >= 49
     kept = home / got["path"]
     assert {p.name for p in kept.iterdir()} == {
-        "metrics.json", "config.json", "fills.parquet", "samples.parquet", "picture.png",
+        "metrics.json", "config.json", "fills.parquet", "samples.parquet", "picture.png", "trial.log",
     }  # fmt: skip
     assert json.loads((kept / "metrics.json").read_text())["result_hash"] == got["result_hash"]
     again = last_json(cli(home, "run", "--config", "run.yaml", "--json"))

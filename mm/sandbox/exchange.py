@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, FUNDING_RATE_UNIT, MARK, SELL
+from mm.sandbox.account import Account, ClientOrder, Status
 from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
 from mm.sandbox.spec import AccountSpec, ExchangeSpec, amount
@@ -19,7 +19,6 @@ from mm.sim.matching import BACKGROUND, Reports
 from mm.venues.native import wire
 
 KEPT_FILLS: Final = 100_000  # per account, for queries
-KEPT_IDS: Final = 200_000  # closed client order ids per account that are still refused as duplicates
 FILLS_PAGE: Final = 2_000
 _RATE_UNIT: Final = Decimal(repr(FUNDING_RATE_UNIT))
 
@@ -30,45 +29,6 @@ class Refused(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(slots=True)
-class ClientOrder:
-    """An order of an account while it is in the book or on its way through it."""
-
-    oid: int
-    cid: str
-    account: Account
-    market: Market
-    side: int
-    ticks: int
-    lots: int  # still open
-
-
-@dataclass(slots=True, eq=False)
-class Account:
-    """Orders, money and history of one client."""
-
-    name: str
-    spec: AccountSpec
-    ledgers: dict[str, Ledger]  # by symbol
-    fees: dict[str, tuple[Decimal, Decimal]]  # by symbol: maker, taker
-    open: dict[str, ClientOrder] = field(default_factory=dict)  # by client order id
-    closed: dict[str, str] = field(default_factory=dict)  # client order id -> how it ended, the newest KEPT_IDS
-    fills: list[wire.Fill] = field(default_factory=list)
-    moved: set[str] = field(default_factory=set)  # symbols whose position changed since the last flush
-    deadline_ns: int = 0  # dead man; 0 is disarmed
-    n_orders: int = 0
-    n_rejects: int = 0
-    n_fills: int = 0
-    n_taker_fills: int = 0
-
-    def close(self, cid: str, how: str) -> None:
-        """An order ended; its id stays taken."""
-        self.open.pop(cid, None)
-        self.closed[cid] = how
-        if len(self.closed) > KEPT_IDS:
-            del self.closed[next(iter(self.closed))]
 
 
 class Exchange:
@@ -96,36 +56,38 @@ class Exchange:
         return Account(spec.name, spec, ledgers, fees)
 
     # --- orders ------------------------------------------------------------------------------------------------------
-    def place(self, account: Account, request: wire.Place, now_ns: int) -> str:
-        """Take one limit order; returns its status (open, filled, canceled, rejected)."""
+    def place(self, account: Account, request: wire.Place, now_ns: int) -> ClientOrder:
+        """Take one limit order; returns it as it stands now (open, filled, canceled or rejected with a reason)."""
         account.n_orders += 1
+        order = ClientOrder(account, request, now_ns)
         market = self.markets.get(request.symbol)
         reason, ticks, lots = self._check(account, market, request)
         if reason or market is None:
-            return self._reject(account, request, 0, reason, now_ns)
-        side = wire.SIDE_SIGN[request.side]
+            return self._reject(order, reason, now_ns)
         self._last_oid += 1
-        order = ClientOrder(self._last_oid, request.cid, account, market, side, ticks, lots)
-        self._orders[order.oid] = account.open[order.cid] = order
+        order.accept(self._last_oid, market, ticks, lots)
+        self._orders[order.oid] = order
+        account.add(order)
         reports = market.engine.new(
-            order.oid, account.name, side, ticks, lots, tif=request.tif, post_only=request.post_only
+            order.oid, account.name, order.side, ticks, lots, tif=request.tif, post_only=request.post_only
         )
         if reports[0][0] == "rejected":
             del self._orders[order.oid]
-            account.close(order.cid, "rejected")
-            return self._reject(account, request, order.oid, reports[0][2], now_ns)
-        self._apply(market, side, reports, now_ns)
-        return "open" if order.cid in account.open else account.closed[order.cid]
+            account.close(order, "rejected", now_ns)
+            return self._reject(order, reports[0][2], now_ns)
+        self._apply(market, order.side, reports, now_ns)
+        return order
 
-    def cancel(self, account: Account, request: wire.Cancel, now_ns: int) -> str:
-        """Cancel one order; returns canceled or rejected."""
-        order = account.open.get(request.cid)
+    def cancel(self, account: Account, cid: str, now_ns: int, symbol: str = "") -> ClientOrder | None:
+        """Cancel one order; returns it, or None after telling the account why there was nothing to cancel."""
+        order = account.open.get(cid)
         if order is None:
-            reason = account.closed.get(request.cid, "unknown_order")
-            self.outbox.append((account, wire.CancelReject(request.symbol, request.cid, reason, now_ns)))
-            return "rejected"
+            ended = account.orders.get(cid)
+            reason = ended.status if ended is not None else "unknown_order"
+            self.outbox.append((account, wire.CancelReject(symbol, cid, reason, now_ns)))
+            return None
         self._cancel(order, "user", now_ns)
-        return "canceled"
+        return order
 
     def cancel_all(self, account: Account, now_ns: int, reason: str = "user") -> int:
         """Cancel every open order of an account; returns how many there were."""
@@ -151,7 +113,7 @@ class Exchange:
             return "unknown_symbol", 0, 0
         if not 0 < len(request.cid) <= 64:
             return "bad_cid", 0, 0
-        if request.cid in account.open or request.cid in account.closed:
+        if request.cid in account.orders:
             return "duplicate_cid", 0, 0
         try:
             ticks = market.units.ticks(request.px)
@@ -190,13 +152,15 @@ class Exchange:
         maker, taker = account.fees[instrument.symbol]
         return spending * (1 + max(maker, taker, Decimal(0))) <= self.balance(account, instrument.symbol)
 
-    def _reject(self, account: Account, request: wire.Place, oid: int, reason: str, now_ns: int) -> str:
+    def _reject(self, order: ClientOrder, reason: str, now_ns: int) -> ClientOrder:
+        order.status, order.reason = "rejected", reason
+        account, request = order.account, order.request
         account.n_rejects += 1
         update = wire.OrderUpdate(
-            request.symbol, request.cid, oid, request.side, request.px, request.qty, "rejected", reason, now_ns
+            request.symbol, request.cid, order.oid, request.side, request.px, request.qty, "rejected", reason, now_ns
         )
         self.outbox.append((account, update))
-        return "rejected"
+        return order
 
     def _cancel(self, order: ClientOrder, reason: str, now_ns: int) -> None:
         order.market.engine.cancel(order.oid)
@@ -256,7 +220,7 @@ class Exchange:
         symbol, units = market.instrument.symbol, market.units
         ledger = account.ledgers[symbol]
         fee = ledger.fill(order.side, ticks, lots, account.fees[symbol][0 if maker else 1])
-        order.lots -= lots
+        order.fill(ticks, lots, fee, now_ns)
         account.n_fills += 1
         account.n_taker_fills += not maker
         fill = wire.Fill(
@@ -282,9 +246,10 @@ class Exchange:
         if order.lots == 0:
             self._end(order, "filled", "", now_ns)
 
-    def _end(self, order: ClientOrder, status: str, reason: str, now_ns: int) -> None:
+    def _end(self, order: ClientOrder, status: Status, reason: str, now_ns: int) -> None:
         del self._orders[order.oid]
-        order.account.close(order.cid, status)
+        order.reason = reason
+        order.account.close(order, status, now_ns)
         self._update(order, status, reason, now_ns)
 
     def _update(self, order: ClientOrder, status: Any, reason: str, now_ns: int) -> None:
@@ -345,6 +310,23 @@ class Exchange:
     def open_orders(self, account: Account, now_ns: int) -> list[wire.OrderUpdate]:
         """Open orders of an account."""
         return [self._describe(order, "open", "", now_ns) for order in account.open.values()]
+
+    @staticmethod
+    def order(account: Account, cid: str) -> wire.OrderAnswer | None:
+        """What became of an order."""
+        order = account.orders.get(cid)
+        if order is None or order.status == "new":
+            return None
+        units = order.market.units
+        return wire.OrderAnswer(
+            cid, order.oid, order.request.side, units.price(order.ticks), units.size(order.size_lots),
+            units.size(order.filled_lots), order.status, order.reason,
+        )  # fmt: skip
+
+    def fees(self, account: Account, symbol: str) -> tuple[Decimal, Decimal]:
+        """Maker and taker fee of an account in a symbol; raises ``Refused``."""
+        self.market(symbol)
+        return account.fees[symbol]
 
     @staticmethod
     def fills(account: Account, since_ns: int, after: int) -> list[wire.Fill]:

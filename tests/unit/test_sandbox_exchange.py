@@ -9,8 +9,10 @@ import pytest
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, SELL
 from mm.errors import ConfigError
+from mm.sandbox import account as account_module
 from mm.sandbox import exchange as exchange_module
-from mm.sandbox.exchange import Account, Exchange, Refused
+from mm.sandbox.account import Account
+from mm.sandbox.exchange import Exchange, Refused
 from mm.sandbox.spec import parse_spec
 from mm.venues.native import wire
 
@@ -47,9 +49,8 @@ class Venue:
 
     def place(self, account: Account, cid: str, side: Any, px: str, qty: str, symbol: str = "L", **more: Any) -> str:
         self.now += 1
-        return self.exchange.place(
-            account, wire.Place(symbol=symbol, cid=cid, side=side, px=px, qty=qty, **more), self.now
-        )
+        request = wire.Place(symbol=symbol, cid=cid, side=side, px=px, qty=qty, **more)
+        return self.exchange.place(account, request, self.now).status
 
     def told(self, account: Account) -> list[Any]:
         out = [message for to, message in self.exchange.outbox if to is account]
@@ -126,7 +127,7 @@ def test_rejects(changes: dict[str, Any], reason: str) -> None:
     v = Venue()
     v.play((ASK, 202, 5))
     order = {"symbol": "L", "cid": "A-1", "side": "buy", "px": "100", "qty": "1", **changes}
-    assert v.exchange.place(v.a, wire.Place(**order), v.now) == "rejected"
+    assert v.exchange.place(v.a, wire.Place(**order), v.now).status == "rejected"
     (message,) = v.told(v.a)
     assert (message.status, message.reason, message.cid) == ("rejected", reason, order["cid"])
     assert v.a.n_rejects == 1
@@ -141,17 +142,18 @@ def test_duplicate_ids_are_refused_and_do_not_touch_the_first() -> None:
     assert v.told(v.a)[-1].reason == "duplicate_cid"
     assert list(v.a.open) == ["A-1"]
     assert v.place(v.b, "A-1", "buy", "99", "1") == "open"  # another account's ids are its own
-    assert v.exchange.cancel(v.a, wire.Cancel(cid="A-1"), v.now) == "canceled"
+    assert v.exchange.cancel(v.a, "A-1", v.now).status == "canceled"
     assert v.place(v.a, "A-1", "buy", "100", "1") == "rejected"
 
 
 def test_closed_ids_are_forgotten_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange_module, "KEPT_IDS", 3)
+    monkeypatch.setattr(account_module, "KEPT_ORDERS", 3)
     v = Venue()
     for n in range(5):
         v.place(v.a, f"A-{n}", "buy", "100", "1")
-        v.exchange.cancel(v.a, wire.Cancel(cid=f"A-{n}"), v.now)
-    assert list(v.a.closed) == ["A-2", "A-3", "A-4"]
+        v.exchange.cancel(v.a, f"A-{n}", v.now)
+    assert list(v.a.orders) == ["A-2", "A-3", "A-4"]
+    assert [v.a.by_oid(oid).cid for oid in v.a.cid_of] == ["A-2", "A-3", "A-4"]
 
 
 def test_cancel_of_unknown_filled_and_canceled_orders() -> None:
@@ -160,7 +162,7 @@ def test_cancel_of_unknown_filled_and_canceled_orders() -> None:
     v.place(v.b, "B-1", "sell", "100", "1")
     v.place(v.a, "A-2", "buy", "100", "1")
     for cid in ("A-2", "A-2", "A-1", "A-9"):
-        v.exchange.cancel(v.a, wire.Cancel(cid=cid, symbol="L"), v.now)
+        v.exchange.cancel(v.a, cid, v.now, "L")
     answers = v.told(v.a)[-4:]
     assert [m.reason for m in answers] == ["user", "canceled", "filled", "unknown_order"]
     assert [type(m).__name__ for m in answers] == ["OrderUpdate", "CancelReject", "CancelReject", "CancelReject"]

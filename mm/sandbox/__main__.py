@@ -1,6 +1,7 @@
 """``python -m mm.sandbox --spec FILE|- [--port 0] [--watch-pid PID]``: one local exchange process.
 
-Prints one line of JSON on stdout when it listens, ``{"port": N, "pid": N}``; everything else goes to stderr.
+Prints one line of JSON on stdout when it listens, ``{"port": N, "face_port": N, "pid": N}`` (face_port 0:
+no venue's wire is spoken); everything else goes to stderr.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ async def _serve(spec: ExchangeSpec, port: int, watch_pid: int | None) -> None:
     await server.run(port, _announce, watch_pid)
 
 
-def _announce(port: int) -> None:
-    sys.stdout.write(json.dumps({"port": port, "pid": os.getpid()}) + "\n")
+def _announce(port: int, face_port: int) -> None:
+    sys.stdout.write(json.dumps({"port": port, "face_port": face_port, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
 
 

@@ -33,6 +33,7 @@ class ExchangeHandle:
     pid: int
     started: float  # the process's creation time: a number taken over by another process is not this one
     control_token: str
+    face_port: int = 0  # where it speaks a venue's wire; 0: it does not
 
     def process(self) -> psutil.Process | None:
         """The process while it lives."""
@@ -72,7 +73,7 @@ def start_exchange(
         told = json.loads(line)
         started = psutil.Process(told["pid"]).create_time()
         _children[process.pid] = process
-        return ExchangeHandle(told["port"], told["pid"], started, spec["control_token"])
+        return ExchangeHandle(told["port"], told["pid"], started, spec["control_token"], told["face_port"])
     except (OSError, ValueError, KeyError, psutil.Error) as exc:
         process.kill()
         process.wait()

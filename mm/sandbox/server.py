@@ -12,8 +12,11 @@ from typing import Any, Final
 import msgspec
 import psutil
 
+from mm.errors import ConfigError
+from mm.sandbox.account import Account
 from mm.sandbox.background import Background, make_background
-from mm.sandbox.exchange import Account, Exchange, Refused
+from mm.sandbox.exchange import Exchange, Refused
+from mm.sandbox.faces import make_face
 from mm.sandbox.spec import HOST, ExchangeSpec
 from mm.venues.native import wire
 
@@ -84,7 +87,8 @@ class Server:
         self.counts = dict.fromkeys(
             ("requests", "public_messages", "bad_frames", "oversized_frames", "slow_clients"), 0
         )
-        self._clock = clock
+        self.clock_ns = clock
+        self._face_port = spec.face_port
         self._control_token = spec.control_token.encode()
         self._decode: Callable[[bytes], wire.AnyRequest] = msgspec.json.Decoder(wire.AnyRequest).decode
         self._stop = asyncio.Event()
@@ -92,17 +96,19 @@ class Server:
         self._flows: list[tuple[str, Background]] = [
             (symbol, make_background(instruments[symbol], raw)) for symbol, raw in spec.background.items()
         ]
+        self.face = make_face(spec.face, self) if spec.face else None
 
-    async def run(self, port: int, on_listening: Callable[[int], None], watch_pid: int | None = None) -> None:
-        """Serve until ``stop``; ``on_listening`` is told the port."""
+    async def run(self, port: int, on_listening: Callable[[int, int], None], watch_pid: int | None = None) -> None:
+        """Serve until ``stop``; ``on_listening`` is told the port and the face's port (0 without a face)."""
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(lambda: Connection(self), HOST, port)
         for _, flow in self._flows:
-            flow.begin(self._clock())
+            flow.begin(self.clock_ns())
         tasks = [asyncio.create_task(self._play())]
         if watch_pid is not None:
             tasks.append(asyncio.create_task(self._watch(watch_pid)))
-        on_listening(listener.sockets[0].getsockname()[1])
+        face_port = await self.face.start(self._face_port) if self.face is not None else 0
+        on_listening(listener.sockets[0].getsockname()[1], face_port)
         try:
             stopped = asyncio.create_task(self._stop.wait())
             done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +120,8 @@ class Server:
                 task.cancel()
             for connection in list(self.connections):
                 connection.close()
+            if self.face is not None:
+                await self.face.stop()
             await asyncio.sleep(0.02)  # let the last replies leave
 
     def stop(self) -> None:
@@ -124,7 +132,7 @@ class Server:
     async def _play(self) -> None:
         """Feed the background and the dead men."""
         while True:
-            now_ns = self._clock()
+            now_ns = self.clock_ns()
             wake_ns = now_ns + int(_IDLE_S * 1e9)
             for symbol, flow in self._flows:
                 rows = flow.due(now_ns, _ROWS_PER_TICK)
@@ -132,8 +140,10 @@ class Server:
                     self.exchange.background(symbol, rows, now_ns)
                 wake_ns = min(wake_ns, flow.next_ns())
             self.exchange.expire(now_ns)
+            if self.face is not None:
+                self.face.on_tick(self.face.now_ns())
             self.publish()
-            await asyncio.sleep(max(_TICK_S, (wake_ns - self._clock()) * 1e-9))
+            await asyncio.sleep(max(_TICK_S, (wake_ns - self.clock_ns()) * 1e-9))
 
     async def _watch(self, pid: int) -> None:
         """End when the process that wanted this exchange is gone."""
@@ -148,10 +158,12 @@ class Server:
 
     def publish(self) -> None:
         """Send what the exchange has to say to the public and to each account."""
-        public = self.exchange.flush(self._clock())
+        public = self.exchange.flush(self.clock_ns())
         self._push()
         for symbol, message in public:
             self.counts["public_messages"] += 1
+            if self.face is not None:
+                self.face.on_public(symbol, message)
             framed = b""
             for connection in list(self.connections):
                 if symbol in connection.symbols:
@@ -165,6 +177,8 @@ class Server:
             return
         outbox, exchange.outbox = exchange.outbox, []
         for account, message in outbox:
+            if self.face is not None:
+                self.face.on_private(account, message)
             framed = wire.frame(message)
             for connection in list(self.connections):
                 if connection.account is account:
@@ -181,7 +195,7 @@ class Server:
             connection.send(wire.frame(wire.Error(_req_id(raw), "malformed", str(exc))))
             return
         try:
-            data = self._serve(connection, request, self._clock())
+            data = self._serve(connection, request, self.clock_ns())
         except Refused as exc:
             connection.send(wire.frame(wire.Error(request.req_id, exc.code, str(exc))))
             return
@@ -193,22 +207,67 @@ class Server:
         exchange = self.exchange
         match request:
             case wire.Place():
-                return {"status": exchange.place(self._account(connection), request, now_ns)}
+                return {"status": exchange.place(self._account(connection), request, now_ns).status}
             case wire.Cancel():
-                return {"status": exchange.cancel(self._account(connection), request, now_ns)}
+                order = exchange.cancel(self._account(connection), request.cid, now_ns, request.symbol)
+                return {"status": "rejected" if order is None else order.status}
             case wire.CancelAll():
                 return {"canceled": exchange.cancel_all(self._account(connection), now_ns)}
             case wire.DeadMan():
                 exchange.arm(self._account(connection), request.timeout_s, now_ns)
                 return {"timeout_s": request.timeout_s}
+            case _:
+                return self._serve_query(connection, request, now_ns)
+
+    def _serve_query(self, connection: Connection, request: wire.AnyRequest, now_ns: int) -> Any:
+        exchange = self.exchange
+        match request:
             case wire.OpenOrders():
                 return exchange.open_orders(self._account(connection), now_ns)
+            case wire.OrderQuery():
+                return exchange.order(self._account(connection), request.cid)
+            case wire.FeesQuery():
+                return [format(fee, "f") for fee in exchange.fees(self._account(connection), request.symbol)]
             case wire.PositionQuery():
                 return exchange.position(self._account(connection), request.symbol, now_ns)
             case wire.Fills():
                 return exchange.fills(self._account(connection), request.since, request.after)
             case _:
                 return self._serve_public(connection, request, now_ns)
+
+    def _serve_control(self, request: wire.AnyRequest, now_ns: int) -> Any:
+        match request:
+            case wire.Shutdown():
+                self._check_control(request.token)
+                self.stop()
+                return None
+            case wire.Stats():
+                self._check_control(request.token)
+                return self.stats()
+            case wire.Play():
+                self._check_control(request.token)
+                self.exchange.market(request.symbol)
+                self.exchange.background(request.symbol, request.rows, now_ns)
+                return None
+            case wire.Fault():
+                self._check_control(request.token)
+                if self.face is None:
+                    raise Refused("no_face", "this exchange speaks its own wire only: there is nothing to disturb")
+                try:
+                    self.face.change_faults(request.set, request.drop, hard=request.hard)
+                except ConfigError as exc:
+                    raise Refused("bad_fault", str(exc)) from exc
+                return msgspec.to_builtins(self.face.faults)
+            case _:
+                return {"ts": now_ns}
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the exchange, its connections and its face."""
+        slipped = {symbol: flow.slipped_ns * 1e-9 for symbol, flow in self._flows}
+        out = {**self.exchange.stats(), **self.counts, "slipped_s": slipped, "connections": len(self.connections)}
+        if self.face is not None:
+            out["face"] = {"venue": self.face.venue, "sessions": len(self.face.sessions), **self.face.counts}
+        return out
 
     def _serve_public(self, connection: Connection, request: wire.AnyRequest, now_ns: int) -> Any:
         exchange = self.exchange
@@ -230,16 +289,8 @@ class Server:
                     raise Refused("bad_token", "no account has this token")
                 connection.account = account
                 return {"account": account.name}
-            case wire.Shutdown():
-                self._check_control(request.token)
-                self.stop()
-                return None
-            case wire.Stats():
-                self._check_control(request.token)
-                slipped = {symbol: flow.slipped_ns * 1e-9 for symbol, flow in self._flows}
-                return {**exchange.stats(), **self.counts, "slipped_s": slipped, "connections": len(self.connections)}
             case _:
-                return {"ts": now_ns}
+                return self._serve_control(request, now_ns)
 
     @staticmethod
     def _account(connection: Connection) -> Account:

@@ -45,6 +45,8 @@ class ExchangeSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     background: dict[str, BackgroundSpec] = {}  # by symbol
     stp: Stp = "cancel_newest"
     name: str = "local"
+    face: str = ""  # the venue whose wire it speaks beside its own (mm.sandbox.faces)
+    face_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # 0 takes a free one
 
     def parsed_instruments(self) -> list[Instrument]:
         """The instruments, checked."""

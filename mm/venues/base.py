@@ -7,10 +7,10 @@ public client (feed) or one trading client (executor) per account.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class Decoded:
     execs: NDArray[np.void] = field(default_factory=lambda: _NO_EXECS)
     exec_detail: list[ExecDetail] = field(default_factory=list)  # parallel to ``execs``
     gap: list[int] = field(default_factory=list)  # instrument indices whose sequence broke
+    news: list[AccountNews] = field(default_factory=list)  # what else the venue said of the account
+    unknown: list[str] = field(default_factory=list)  # client order ids of requests whose outcome must be asked for
     error: str = ""  # a frame that could not be decoded, or the venue's own complaint: counted and logged
 
 
@@ -45,6 +47,66 @@ class ExecDetail:
     trade_id: str = ""
     fee: Decimal = Decimal(0)  # quote currency (linear, spot) or base (inverse); negative is a rebate
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNews:
+    """Something about the account that is no order and no fill."""
+
+    kind: Literal["position", "balance", "funding", "liquidation", "maintenance"]
+    symbol: str = ""  # balance: the currency
+    amount: Decimal = Decimal(0)  # position: signed size; balance: without unrealised PnL; funding: received
+    ts_exch_ns: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One post-only limit order to be sent."""
+
+    symbol: str
+    client_order_id: str
+    side: int
+    price: Decimal
+    size: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OrderState:
+    """One order, working or ended, as the venue answers for a client order id."""
+
+    client_order_id: str
+    venue_order_id: str
+    symbol: str
+    side: int
+    price: Decimal
+    size: Decimal  # as accepted
+    filled: Decimal
+    status: Literal["open", "filled", "canceled", "rejected"]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FundingPayment:
+    """One funding settlement of the account."""
+
+    symbol: str
+    amount: Decimal  # received; negative was paid
+    ts_exch_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a venue and its library can do. What it cannot raises ``NotImplementedError``."""
+
+    batch: int = 0  # orders in one ``place_batch``; 0: none
+    amend: bool = False
+    dead_man_s: tuple[float, float] | None = None  # shortest and longest timeout; None: no dead-man switch
+    dead_man_on_disconnect: bool = False  # it fires when the private socket is gone, not when a timer is not renewed
+    leverage: bool = False  # leverage and isolated margin can be set
+    funding: bool = False
+    post_only_sync: bool = False  # a post-only order that would cross is refused in the answer itself
+    short: bool = True  # False: spot
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +168,82 @@ class PublicClient(Protocol):
     async def close(self) -> None: ...
 
 
+class NotOffered:
+    """What few venues have: a client inherits the refusals and overrides what its venue does offer."""
+
+    caps: Caps = Caps()
+
+    async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
+        """Several orders in one request."""
+        raise NotImplementedError("this venue takes no batches")
+
+    async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
+        """Change an order."""
+        raise NotImplementedError("this venue cannot amend an order")
+
+    async def arm_dead_man(self, timeout_s: float) -> None:
+        """Dead-man switch."""
+        raise NotImplementedError("this venue has no dead-man switch")
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Leverage and isolated margin."""
+        raise NotImplementedError("this venue has no leverage")
+
+    async def funding(self, since_ns: int) -> list[FundingPayment]:
+        """Funding settlements."""
+        raise NotImplementedError("this venue pays no funding")
+
+
 class TradingClient(Protocol):
-    """Orders of one account over the real wire."""
+    """Orders of one account over the real wire.
+
+    Orders: a call returns once the request is under way; what became of it arrives as a private frame, the venue's
+    answer to the request included (``mm.venues.replies``). Queries: raise ``VenueUnreachable`` without an answer.
+    """
+
+    caps: Caps
 
     async def connect(self, on_frame: OnFrame) -> None:
         """Authenticate; from now on private frames (acks, fills, cancels) arrive at ``on_frame``."""
 
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
-        """Send one post-only limit order. Returns when it is written; the outcome arrives as a private frame."""
+        """Send one post-only limit order."""
+
+    async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
+        """Send several post-only limit orders in one request (``caps.batch``)."""
 
     async def place_reduce_only_ioc(
         self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal
     ) -> None:
         """The one taker order of the desk: flatten or liquidation protection."""
 
+    async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
+        """Change price and open size of an order under the same id (``caps.amend``)."""
+
     async def cancel(self, symbol: str, client_order_id: str) -> None: ...
     async def cancel_all(self) -> int:
-        """Cancel every open order of this account on the venue; returns how many were open."""
+        """Cancel every open order of this account on the venue; returns how many were open. Past every throttle."""
 
     async def arm_dead_man(self, timeout_s: float) -> None:
-        """Cancel everything unless called again within ``timeout_s`` (0 disarms)."""
+        """Cancel everything unless called again within ``timeout_s`` (0 disarms); ``caps.dead_man_s``."""
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Isolated margin and leverage (``caps.leverage``); harmless when it is so already."""
 
     async def open_orders(self) -> list[OpenOrder]: ...
+    async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
+        """What became of an order; None: the venue answers that it does not know it."""
+
     async def position(self, symbol: str) -> Position: ...
     async def fills(self, since_ns: int) -> list[FillRecord]: ...
+    async def funding(self, since_ns: int) -> list[FundingPayment]:
+        """Funding settlements, oldest first (``caps.funding``)."""
+
+    async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Maker and taker fee of this account, signed fractions."""
+
+    async def server_time_ns(self) -> int: ...
     async def closed(self) -> None:
-        """Return when the private connection has ended, for whatever reason."""
+        """Return when the private connection has ended, for whatever reason; a silent stall ends it too."""
 
     async def close(self) -> None: ...

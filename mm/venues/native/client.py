@@ -12,7 +12,7 @@ import msgspec
 
 from mm.core.instrument import Instrument
 from mm.errors import VenueUnreachable
-from mm.venues.base import FillRecord, OnFrame, OpenOrder, Position
+from mm.venues.base import Caps, FillRecord, NotOffered, OnFrame, OpenOrder, OrderState, Position
 from mm.venues.native import wire
 from mm.venues.native.spec import instruments_from_reply
 
@@ -183,8 +183,10 @@ class NativePublicClient(_Client):
         self._link.send(wire.Resync(symbol=symbol))
 
 
-class NativeTradingClient(_Client):
+class NativeTradingClient(NotOffered, _Client):
     """One account (``mm.venues.base.TradingClient``). ``place`` and ``cancel`` write and return."""
+
+    caps = Caps(dead_man_s=(0.1, 86_400.0))
 
     def __init__(self, host: str, port: int, token: str, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(host, port, timeout_s)
@@ -239,6 +241,26 @@ class NativeTradingClient(_Client):
         return [
             OpenOrder(r.cid, str(r.oid), r.symbol, wire.SIDE_SIGN[r.side], Decimal(r.px), Decimal(r.qty)) for r in rows
         ]
+
+    async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
+        """What became of an order."""
+        answer = await self._ask(wire.OrderQuery(cid=client_order_id))
+        if answer is None:
+            return None
+        r = msgspec.convert(answer, wire.OrderAnswer)
+        return OrderState(
+            r.cid, str(r.oid), symbol, wire.SIDE_SIGN[r.side], Decimal(r.px), Decimal(r.qty), Decimal(r.filled),
+            r.status, r.reason,
+        )  # fmt: skip
+
+    async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Maker and taker fee of this account."""
+        maker, taker = await self._ask(wire.FeesQuery(symbol=symbol))
+        return Decimal(maker), Decimal(taker)
+
+    async def server_time_ns(self) -> int:
+        """The exchange's clock."""
+        return int((await self._ask(wire.Time()))["ts"])
 
     async def position(self, symbol: str) -> Position:
         """Position and balance in one symbol."""

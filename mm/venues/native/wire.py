@@ -96,6 +96,18 @@ class OpenOrders(Request, tag="open_orders"):
     """Open orders of the account."""
 
 
+class OrderQuery(Request, tag="order"):
+    """One order of the account, working or ended; the answer is ``OrderAnswer`` or null."""
+
+    cid: str
+
+
+class FeesQuery(Request, tag="fees"):
+    """Maker and taker fee of the account in a symbol."""
+
+    symbol: str
+
+
 class PositionQuery(Request, tag="position"):
     """Position and balance in one symbol."""
 
@@ -121,6 +133,23 @@ class Stats(Request, tag="stats"):
     token: str
 
 
+class Play(Request, tag="play"):
+    """Anonymous flow by hand, (kind, tick, lots) of ``mm.core.types`` (control token)."""
+
+    token: str
+    symbol: str
+    rows: list[tuple[int, int, int]]
+
+
+class Fault(Request, tag="fault"):
+    """Faults of the venue's wire (``mm.sandbox.faults``); ``drop`` ends sockets now (control token)."""
+
+    token: str
+    set: dict[str, bool | int | float] = {}
+    drop: Literal["", "public", "private", "all"] = ""
+    hard: bool = False  # abort without a closing handshake
+
+
 AnyRequest = (
     Instruments
     | Time
@@ -132,10 +161,14 @@ AnyRequest = (
     | CancelAll
     | DeadMan
     | OpenOrders
+    | OrderQuery
+    | FeesQuery
     | PositionQuery
     | Fills
     | Shutdown
     | Stats
+    | Play
+    | Fault
 )
 
 
@@ -211,6 +244,19 @@ class OrderUpdate(Message, tag="order"):
     status: Literal["open", "rejected", "canceled", "filled"]
     reason: str
     ts: Whole
+
+
+class OrderAnswer(msgspec.Struct):
+    """The answer to ``OrderQuery``; ``qty`` is what was accepted."""
+
+    cid: str
+    oid: Whole
+    side: Side
+    px: str
+    qty: str
+    filled: str
+    status: Literal["open", "filled", "canceled", "rejected"]
+    reason: str
 
 
 class CancelReject(Message, tag="cancel_reject"):

@@ -1,0 +1,36 @@
+"""Faces by venue: one line each. A face's module is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Final
+
+from mm.errors import ConfigError
+from mm.sandbox.face import Core, Face
+
+FACES: Final[Mapping[str, str]] = {}
+
+
+def face_class(venue: str) -> type[Face]:
+    """The face of a venue; raises ``ConfigError`` that lists the known ones."""
+    return _module_of(venue)[0]
+
+
+def local_keys(venue: str, token: str) -> dict[str, str]:
+    """The credentials of a local account as the venue's client takes them, derived from the account's token."""
+    return _module_of(venue)[1](token)
+
+
+def make_face(venue: str, core: Core) -> Face:
+    """A face over an exchange."""
+    return face_class(venue)(core)
+
+
+def _module_of(venue: str) -> tuple[type[Face], Callable[[str], dict[str, str]]]:
+    if venue not in FACES:
+        raise ConfigError(f"the local exchange has no face for {venue!r}; it has {', '.join(FACES) or 'none yet'}")
+    module = import_module(FACES[venue])
+    face, keys = module.FACE, module.local_keys
+    assert issubclass(face, Face)
+    return face, keys

@@ -187,7 +187,7 @@ def test_private_frames_go_to_their_account_and_sockets_end() -> None:
                     await socket.send_str("L")
                     assert await socket.receive_str() == "hello"
                 await client.post(url + "/order", json=order("A-1"))
-                face.exchange.background("L", [(ASK, 180, 100)], 2)  # at our price: nothing trades
+                face.exchange.background("L", [(ASK, 190, 100)], 2)
                 face.publish()
                 assert await ws.receive_str() == "OrderUpdate"
                 assert (await other.receive_str()).startswith("Depth")

@@ -192,12 +192,15 @@ def test_private_frames_go_to_their_account_and_sockets_end() -> None:
                 assert await ws.receive_str() == "OrderUpdate"
                 assert (await other.receive_str()).startswith("Depth")
                 assert face.drop("private", hard=False) == 1
-                assert [(await ws.receive()).type, ws.close_code] == [aiohttp.WSMsgType.CLOSE, 1001]
+                got = await ws.receive()
+                assert [got.type, ws.close_code] == [aiohttp.WSMsgType.CLOSE, 1001]
                 await other.send_str("bye")
                 while (message := await other.receive()).type == aiohttp.WSMsgType.TEXT:
                     pass
                 assert (message.type, other.close_code) == (aiohttp.WSMsgType.CLOSE, 4000)
-            assert not face.sessions
+            async with asyncio.timeout(5):
+                while face.sessions:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
             face.change_faults({"ws_down": True})
             with pytest.raises(aiohttp.ClientError):
                 await client.ws_connect(url + "/ws")

@@ -1,0 +1,159 @@
+"""REST calls through ccxt: what came back in the venue's own words, and whether it is certain.
+
+A request that changes something has three ends: the venue answered (``Answer.certain``: its words decide), it never
+left this machine (``unsent``), or nobody knows (timeout, dropped connection, 429, 5xx): then the order must be asked
+for, never sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+import aiohttp
+from ccxt.base.errors import BaseError
+
+from mm.errors import VenueUnreachable
+
+End = Literal["certain", "unsent", "unknown"]
+
+_MAX_WORDS: Final = 300  # characters of an error message
+_MIN_SECRET: Final = 6  # characters; shorter values (a uid of 1) are found in any text
+_SECRETS: Final = ("apiKey", "secret", "password", "privateKey", "token", "login", "uid", "walletAddress")
+
+
+@dataclass(slots=True)
+class Answer:
+    """How one call ended. ``status`` is 0 and ``body`` empty when the venue said nothing."""
+
+    end: End = "unknown"
+    status: int = 0
+    body: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: str = ""  # ccxt's complaint, "" when it had none
+    data: Any = None  # parsed by ccxt, only without a complaint
+
+    @property
+    def ok(self) -> bool:
+        """The venue did it."""
+        return self.end == "certain" and not self.error
+
+
+class Budget(Protocol):
+    """The rate budget of an account, shared by all its processes."""
+
+    async def take(self, kind: str) -> None:
+        """Wait until one request of that kind may be sent."""
+
+
+log = logging.getLogger("mm.venues")
+_answer: ContextVar[Answer | None] = ContextVar("answer", default=None)
+
+
+def keep_answer(status: int, headers: Mapping[str, str], body: str) -> None:
+    """Called by the exchange with every REST answer: the call in whose context we are gets it."""
+    answer = _answer.get()
+    if answer is not None:
+        answer.status, answer.headers, answer.body = status, dict(headers), body
+
+
+async def attempt(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Answer:
+    """Make one REST call; never raises for what the venue or the network did."""
+    answer = Answer()
+    token = _answer.set(answer)
+    try:
+        answer.data = await call()
+        answer.end = "certain"
+    except BaseError as exc:
+        answer.error = redacted(exchange, exc)
+        answer.end = _end(answer.status, exc)
+    finally:
+        _answer.reset(token)
+    return answer
+
+
+async def ask(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Any:
+    """The data of a query; raises ``VenueUnreachable`` whenever there is none."""
+    answer = await attempt(exchange, call)
+    if not answer.ok:
+        raise VenueUnreachable(answer.error)
+    return answer.data
+
+
+def _end(status: int, exc: BaseException) -> End:
+    if status:
+        return "unknown" if status >= 500 or status in {408, 418, 425, 429} else "certain"
+    cause = exc.__cause__
+    if isinstance(cause, aiohttp.ClientConnectorError | socket.gaierror):
+        return "unsent"
+    return "unknown"
+
+
+def redacted(exchange: Any, fault: BaseException | None) -> str:
+    """The words of an error without any credential of the exchange in them."""
+    text = str(fault) or type(fault).__name__
+    for name in _SECRETS:
+        value = getattr(exchange, name, None)
+        if isinstance(value, str) and len(value) >= _MIN_SECRET:
+            text = text.replace(value, "***")
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
+
+
+class Sends:
+    """Requests under way, at most ``limit`` of them; cancels may use ``reserve`` more.
+
+    ``start`` returns as soon as a request has its place: only a full house makes the caller wait.
+    """
+
+    def __init__(self, limit: int = 32, reserve: int = 32) -> None:
+        self._limit = limit
+        self._total = limit + reserve
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def start(self, send: Coroutine[Any, Any, None], *, cancel: bool = False) -> None:
+        """Begin one request."""
+        bound = self._total if cancel else self._limit
+        while len(self._tasks) >= bound:
+            self._freed.clear()
+            await self._freed.wait()
+        task = asyncio.create_task(send)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._freed.set()
+        if not task.cancelled() and task.exception() is not None:  # a defect, not an outcome: ``attempt`` has those
+            log.error("a request ended in an error of ours", exc_info=task.exception())
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait for what is under way; what is late is given up, and then the result is False."""
+        if not self._tasks:
+            return True
+        _, late = await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        return not late
+
+
+async def clock_skew_s(server_time_ms: Callable[[], Awaitable[int]]) -> tuple[float, float]:
+    """(how far this machine's clock is ahead of the venue's, round trip), the best of three, in seconds."""
+    best = (0.0, float("inf"))
+    for _ in range(3):
+        sent_s = time.time()
+        server_s = await server_time_ms() / 1e3
+        got_s = time.time()
+        if got_s - sent_s < best[1]:
+            best = ((sent_s + got_s) / 2 - server_s, got_s - sent_s)
+    return best

@@ -102,7 +102,7 @@ def stream(exchange):
 
 async def until(what, timeout_s=2.0):
     async with asyncio.timeout(timeout_s):
-        while not what():
+        while not what():  # noqa: ASYNC110  what is waited for has no event
             await asyncio.sleep(0.005)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
@@ -17,6 +17,15 @@ VENUES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Addresses of one network of a venue, without a trailing slash. They reach its client as options."""
+
+    rest_url: str
+    ws_url: str
+    source: str = ""  # where they stand in the venue's documentation or library
+
+
+@dataclass(frozen=True, slots=True)
 class Venue:
     """How to make the parts of a venue. ``options`` are the venue's own (address, credentials)."""
 
@@ -24,6 +33,17 @@ class Venue:
     make_codec: Callable[[Sequence[Instrument], str], Codec]  # instruments, prefix of our client order ids
     make_public: Callable[[Mapping[str, Any], Sequence[str]], PublicClient]  # options, symbols
     make_trading: Callable[[Mapping[str, Any]], TradingClient]  # options
+    keys: tuple[str, ...] = ()  # options that are credentials: RAYMAKER_<VENUE>_<KEY> in the environment or .env
+    optional_keys: tuple[str, ...] = ()
+    networks: Mapping[str, Endpoints] = field(default_factory=dict)  # "testnet", "mainnet"; a local one has its own
+
+    def endpoints(self, network: str) -> Endpoints:
+        """Where a network of the venue is; raises ``ConfigError`` that lists the known ones."""
+        if network not in self.networks:
+            raise ConfigError(
+                f"venue {self.name}: no network {network!r}; known: {', '.join(self.networks) or 'local'}"
+            )
+        return self.networks[network]
 
 
 def get_venue(name: str) -> Venue:

@@ -25,21 +25,12 @@ class Endpoints:
         return urlsplit(self.rest).hostname in _LOOPBACK and urlsplit(self.ws).hostname in _LOOPBACK
 
 
-def endpoints(venue: str, options: Mapping[str, Any], known: Mapping[str, Endpoints]) -> Endpoints:
-    """Addresses by ``network`` (default local); ``rest_url`` and ``ws_url`` come before the known ones.
-
-    Raises:
-        ConfigError: an unknown network, or a local one without addresses.
-    """
-    network = str(options.get("network", "local"))
-    rest, ws = str(options.get("rest_url", "")), str(options.get("ws_url", ""))
-    if network != "local" and network not in known:
-        raise ConfigError(f"venue {venue}: network must be local or one of {', '.join(known)}, got {network!r}")
-    if network in known:
-        rest, ws = rest or known[network].rest, ws or known[network].ws
-    if not rest or not ws:
-        raise ConfigError(f"venue {venue}: a local network needs the options rest_url and ws_url")
-    return Endpoints(rest.rstrip("/"), ws.rstrip("/"))
+def endpoints(venue: str, options: Mapping[str, Any]) -> Endpoints:
+    """The addresses in the options ``rest_url`` and ``ws_url``; raises ``ConfigError`` when there are none."""
+    missing = [name for name in ("rest_url", "ws_url") if not options.get(name)]
+    if missing:
+        raise ConfigError(f"venue {venue}: option {missing[0]} is missing")
+    return Endpoints(str(options["rest_url"]).rstrip("/"), str(options["ws_url"]).rstrip("/"))
 
 
 def credentials(venue: str, options: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:

@@ -322,13 +322,10 @@ def test_a_socks_proxy_carries_rest_and_websocket():
 
 
 def test_options_are_checked():
-    known = {"testnet": Endpoints("https://t", "wss://t")}
-    assert endpoints("bybit", {"network": "testnet"}, known) == known["testnet"]
-    assert endpoints("bybit", {"rest_url": "http://127.0.0.1:1/", "ws_url": "ws://127.0.0.1:1"}, known).local
-    with pytest.raises(ConfigError, match="rest_url"):
-        endpoints("bybit", {}, known)
-    with pytest.raises(ConfigError, match="network must be"):
-        endpoints("bybit", {"network": "moon"}, known)
+    assert endpoints("bybit", {"rest_url": "http://127.0.0.1:1/", "ws_url": "ws://127.0.0.1:1"}).local
+    assert not endpoints("bybit", {"rest_url": "https://api.x", "ws_url": "wss://x"}).local
+    with pytest.raises(ConfigError, match="ws_url"):
+        endpoints("bybit", {"rest_url": "https://api.x"})
     assert credentials("bybit", {"api_key": "k"}, ["api_key"]) == {"api_key": "k"}
     with pytest.raises(ConfigError, match="RAYMAKER_BYBIT_API_SECRET"):
         credentials("bybit", {"api_key": "k"}, ["api_key", "api_secret"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 
+from mm.core.instrument import Instrument
 from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
 from mm.sandbox.spec import AccountSpec
@@ -14,6 +15,11 @@ from mm.venues.native import wire
 KEPT_ORDERS: Final = 200_000  # ended orders per account that can be asked for, and whose ids are refused as duplicates
 
 Status = Literal["new", "open", "filled", "canceled", "rejected"]
+
+
+def currency_of(instrument: Instrument) -> str:
+    """Settlement currency."""
+    return instrument.base if instrument.kind == "inverse" else instrument.quote
 
 
 class ClientOrder:
@@ -87,10 +93,16 @@ class Account:
     fills: list[wire.Fill] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)  # symbols whose position changed since the last flush
     deadline_ns: int = 0  # dead man; 0 is disarmed
+    refusal: str = ""  # why the last cancel or amendment was refused
     n_orders: int = 0
     n_rejects: int = 0
     n_fills: int = 0
     n_taker_fills: int = 0
+
+    def balance(self, currency: str) -> Decimal:
+        """Balance in a settlement currency, without unrealised profit."""
+        start = Decimal(self.spec.balances.get(currency, self.spec.balance))
+        return sum((a.realised for a in self.ledgers.values() if currency_of(a.instrument) == currency), start)
 
     def add(self, order: ClientOrder) -> None:
         """An order was accepted."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, FUNDING_RATE_UNIT, MARK, SELL
-from mm.sandbox.account import Account, ClientOrder, Status
+from mm.sandbox.account import Account, ClientOrder, Status, currency_of
+from mm.sandbox.checks import room_to_reduce, units_of, why_not
 from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
 from mm.sandbox.spec import AccountSpec, ExchangeSpec, amount
@@ -40,6 +41,7 @@ class Exchange:
         self.accounts = {raw.token: self._account(raw) for raw in spec.accounts}
         self.outbox: list[tuple[Account, wire.Message]] = []
         self._orders: dict[int, ClientOrder] = {}
+        self._moved: dict[tuple[Account, Market], None] = {}  # positions that changed in this stimulus, in order
         self._last_oid = BACKGROUND
 
     def _account(self, spec: AccountSpec) -> Account:
@@ -61,8 +63,10 @@ class Exchange:
         account.n_orders += 1
         order = ClientOrder(account, request, now_ns)
         market = self.markets.get(request.symbol)
-        reason, ticks, lots = self._check(account, market, request)
-        if reason or market is None:
+        if market is None:
+            return self._reject(order, "unknown_symbol", now_ns)
+        reason, ticks, lots = self._check(order, market)
+        if reason:
             return self._reject(order, reason, now_ns)
         self._last_oid += 1
         order.accept(self._last_oid, market, ticks, lots)
@@ -78,13 +82,44 @@ class Exchange:
         self._apply(market, order.side, reports, now_ns)
         return order
 
+    def amend(
+        self, account: Account, cid: str, px: str | None, qty: str | None, now_ns: int,
+        symbol: str = "", *, if_crossing: Literal["refuse", "cancel"] = "refuse",
+    ) -> ClientOrder | None:  # fmt: skip
+        """Change price and open size of an order (None leaves it); only a smaller size at its price keeps its place.
+
+        Returns the order as it stands then; ``if_crossing`` says what becomes of a post-only order whose new price
+        would trade at once. None after telling the account why the order stays as it was, or is gone
+        (``account.refusal``).
+        """
+        order = account.open.get(cid)
+        if order is None:
+            self._refuse(account, wire.AmendReject(symbol, cid, _ended(account, cid), now_ns))
+            return None
+        market = order.market
+        symbol, units = market.instrument.symbol, market.units
+        px, qty = px or units.price(order.ticks), qty or units.size(order.lots)
+        reason, ticks, lots = units_of(market, px, qty)
+        reason = reason or why_not(order, market, ticks, lots)
+        if order.request.reduce_only:
+            lots = min(lots, room_to_reduce(order, market))
+        if not reason and order.request.post_only and market.engine.would_cross(order.side, ticks):
+            reason = "post_only_would_cross"
+            if if_crossing == "cancel":
+                self._cancel(order, reason, now_ns)
+                return order
+        if reason:
+            self._refuse(account, wire.AmendReject(symbol, cid, reason, now_ns))
+            return None
+        order.ticks, order.lots, order.updated_ns = ticks, lots, now_ns
+        self._apply(market, order.side, market.engine.modify(order.oid, ticks, lots), now_ns)
+        return order
+
     def cancel(self, account: Account, cid: str, now_ns: int, symbol: str = "") -> ClientOrder | None:
         """Cancel one order; returns it, or None after telling the account why there was nothing to cancel."""
         order = account.open.get(cid)
         if order is None:
-            ended = account.orders.get(cid)
-            reason = ended.status if ended is not None else "unknown_order"
-            self.outbox.append((account, wire.CancelReject(symbol, cid, reason, now_ns)))
+            self._refuse(account, wire.CancelReject(symbol, cid, _ended(account, cid), now_ns))
             return None
         self._cancel(order, "user", now_ns)
         return order
@@ -107,50 +142,22 @@ class Exchange:
                 account.deadline_ns = 0
                 self.cancel_all(account, now_ns, "dead_man")
 
-    def _check(self, account: Account, market: Market | None, request: wire.Place) -> tuple[str, int, int]:
-        """(reason to reject or "", ticks, lots); a reduce-only order is cut down to the position."""
-        if market is None:
-            return "unknown_symbol", 0, 0
+    def _check(self, order: ClientOrder, market: Market) -> tuple[str, int, int]:
+        """(reason to reject or "", ticks, lots); a reduce-only order is cut down to what it can reduce."""
+        account, request = order.account, order.request
         if not 0 < len(request.cid) <= 64:
             return "bad_cid", 0, 0
         if request.cid in account.orders:
             return "duplicate_cid", 0, 0
-        try:
-            ticks = market.units.ticks(request.px)
-        except ValueError:
-            return "bad_px", 0, 0
-        try:
-            lots = market.units.lots(request.qty)
-        except ValueError:
-            return "bad_qty", 0, 0
-        if ticks <= 0 or lots <= 0:
-            return "bad_px" if ticks <= 0 else "bad_qty", 0, 0
-        side = wire.SIDE_SIGN[request.side]
-        reason = ""
-        if request.reduce_only:
-            lots = min(lots, -side * account.ledgers[request.symbol].lots)
-            if request.tif == "GTC":
-                reason = "reduce_only_needs_ioc"
-            elif lots <= 0:
-                reason = "reduce_only"
-        elif market.instrument.notional(ticks, lots) < market.instrument.min_notional:
-            reason = "min_notional"
-        elif market.instrument.kind == "spot" and not self._can_pay(account, market, side, ticks, lots):
-            reason = "insufficient_balance"
+        reason, ticks, lots = units_of(market, request.px, request.qty)
+        reason = reason or why_not(order, market, ticks, lots)
+        if request.reduce_only and not reason:
+            lots = min(lots, room_to_reduce(order, market))
         return reason, ticks, lots
 
-    def _can_pay(self, account: Account, market: Market, side: int, ticks: int, lots: int) -> bool:
-        """Spot: inventory covers every open sale, the balance every open purchase with its fee."""
-        instrument = market.instrument
-        if side < 0:
-            selling = sum(o.lots for o in account.open.values() if o.market is market and o.side < 0)
-            return selling + lots <= account.ledgers[instrument.symbol].lots
-        spending = sum(
-            (o.market.instrument.notional(o.ticks, o.lots) for o in account.open.values() if o.side > 0),
-            instrument.notional(ticks, lots),
-        )
-        maker, taker = account.fees[instrument.symbol]
-        return spending * (1 + max(maker, taker, Decimal(0))) <= self.balance(account, instrument.symbol)
+    def _refuse(self, account: Account, told: wire.CancelReject | wire.AmendReject) -> None:
+        account.refusal = told.reason
+        self.outbox.append((account, told))
 
     def _reject(self, order: ClientOrder, reason: str, now_ns: int) -> ClientOrder:
         order.status, order.reason = "rejected", reason
@@ -210,10 +217,27 @@ class Exchange:
                     self._fill(self._orders[maker_id], trade_id, ticks, lots, True, now_ns)
                 if taker_id != BACKGROUND:
                     self._fill(self._orders[taker_id], trade_id, ticks, lots, False, now_ns)
-            elif report[0] == "rested":
+            elif report[0] in ("rested", "reduced"):
                 self._update(self._orders[report[1]], "open", "", now_ns)
             elif report[0] == "canceled":
                 self._end(self._orders[report[1]], "canceled", report[3], now_ns)
+        moved, self._moved = self._moved, {}
+        for account, moved_market in moved:
+            self._uncover(account, moved_market, now_ns)
+
+    def _uncover(self, account: Account, market: Market, now_ns: int) -> None:
+        """Cut down the resting reduce-only orders that the position no longer covers, the newest first."""
+        held = account.ledgers[market.instrument.symbol].lots
+        left = {1: max(-held, 0), -1: max(held, 0)}
+        for order in [o for o in account.open.values() if o.market is market and o.request.reduce_only]:
+            lots = min(order.lots, left[order.side])
+            left[order.side] -= lots
+            if not lots:
+                self._cancel(order, "reduce_only", now_ns)
+            elif lots < order.lots:
+                market.engine.modify(order.oid, order.ticks, lots)
+                order.lots, order.updated_ns = lots, now_ns
+                self._update(order, "open", "reduce_only", now_ns)
 
     def _fill(self, order: ClientOrder, trade_id: int, ticks: int, lots: int, maker: bool, now_ns: int) -> None:
         account, market = order.account, order.market
@@ -242,6 +266,7 @@ class Exchange:
         if len(account.fills) > KEPT_FILLS + FILLS_PAGE:
             del account.fills[:-KEPT_FILLS]
         account.moved.add(symbol)
+        self._moved[account, market] = None
         self.outbox.append((account, fill))
         if order.lots == 0:
             self._end(order, "filled", "", now_ns)
@@ -288,11 +313,7 @@ class Exchange:
 
     def balance(self, account: Account, symbol: str) -> Decimal:
         """Balance in the settlement currency of a symbol, without unrealised profit."""
-        instrument = self.markets[symbol].instrument
-        currency = _currency(instrument)
-        start = Decimal(account.spec.balances.get(currency, account.spec.balance))
-        gains = (a.realised for a in account.ledgers.values() if _currency(a.instrument) == currency)
-        return sum(gains, start)
+        return account.balance(currency_of(self.markets[symbol].instrument))
 
     def position(self, account: Account, symbol: str, now_ns: int) -> wire.Position:
         """Position and balance of an account in a symbol; raises ``Refused`` for an unknown one."""
@@ -358,6 +379,7 @@ class Exchange:
         }
 
 
-def _currency(instrument: Any) -> str:
-    """Settlement currency."""
-    return str(instrument.base if instrument.kind == "inverse" else instrument.quote)
+def _ended(account: Account, cid: str) -> str:
+    """Why there is no open order of this id."""
+    order = account.orders.get(cid)
+    return "unknown_order" if order is None else order.status

@@ -211,6 +211,10 @@ class Server:
             case wire.Cancel():
                 order = exchange.cancel(self._account(connection), request.cid, now_ns, request.symbol)
                 return {"status": "rejected" if order is None else order.status}
+            case wire.Amend():
+                account = self._account(connection)
+                order = exchange.amend(account, request.cid, request.px, request.qty, now_ns, request.symbol)
+                return {"status": "rejected" if order is None else order.status}
             case wire.CancelAll():
                 return {"canceled": exchange.cancel_all(self._account(connection), now_ns)}
             case wire.DeadMan():

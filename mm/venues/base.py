@@ -218,7 +218,10 @@ class TradingClient(Protocol):
         """The one taker order of the desk: flatten or liquidation protection."""
 
     async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
-        """Change price and open size of an order under the same id (``caps.amend``)."""
+        """Change price and open size of an order under the same id (``caps.amend``).
+
+        Taken: an ACK with the new price and size. Refused: CANCEL_REJECT, the order stays as it was or is gone.
+        """
 
     async def cancel(self, symbol: str, client_order_id: str) -> None: ...
     async def cancel_all(self) -> int:

@@ -67,6 +67,7 @@ FRAMES: dict[str, dict[str, Any]] = {
         "qty": "3", "remaining": "4", "fee": "-0.00012", "maker": True, "pos": "-3", "ts": 1006,
     },
     "cancel_reject": {"type": "cancel_reject", "symbol": "A", "cid": "1A2B-18", "reason": "filled", "ts": 1007},
+    "amend_reject": {"type": "amend_reject", "symbol": "A", "cid": "1A2B-18", "reason": "bad_px", "ts": 1007},
     "position": {"type": "position", "symbol": "A", "size": "-1", "entry": None, "balance": "10", "ts": 1008},
     "reply": {"type": "reply", "req_id": 1, "data": {"any": [1, 2]}},
     "error": {"type": "error", "req_id": None, "code": "malformed", "message": "what?"},
@@ -156,6 +157,12 @@ def test_order_updates(codec: NativeCodec, status: str, kind: int | None) -> Non
 def test_rejects_of_nonsense_are_still_reports(codec: NativeCodec) -> None:
     decoded = codec.decode_private(raw("order", status="rejected", symbol="NO", px="x", qty="y"), 1)
     assert (decoded.execs[0]["kind"], decoded.execs[0]["id"]) == (REJECT, 17)
+
+
+def test_a_refused_amendment_changes_nothing(codec: NativeCodec) -> None:
+    decoded = codec.decode_private(raw("amend_reject"), 1)
+    row, detail = decoded.execs[0], decoded.exec_detail[0]
+    assert (row["kind"], row["id"], detail.reason) == (CANCEL_REJECT, 18, "bad_px")
 
 
 def test_fill_and_cancel_reject(codec: NativeCodec) -> None:

@@ -235,6 +235,23 @@ def test_ack_cancel_and_cancel_of_a_canceled_order(venue: ExchangeHandle) -> Non
     scenario(body)
 
 
+def test_amend(venue: ExchangeHandle) -> None:
+    async def body() -> None:
+        async with Trader(venue) as a:
+            await a.place("RUN-1", 1, "50", "0.10")
+            for cid, price in (("RUN-1", "49.5"), ("RUN-1", "49.7"), ("RUN-2", "49.5")):
+                await a.client.amend("QUIET", cid, Decimal(price), Decimal("0.20"))
+            await until(lambda: len(a.of(CANCEL_REJECT)) == 2)
+            assert a.told == [
+                ("ack", 1, "", 10), ("ack", 1, "", 20), ("cancel_reject", 1, "bad_px", 0),
+                ("cancel_reject", 2, "unknown_order", 0),
+            ]  # fmt: skip
+            (order,) = await a.client.open_orders()
+            assert (order.price, order.size) == (Decimal("49.5"), Decimal("0.20"))
+
+    scenario(body)
+
+
 def test_two_accounts_post_only_and_cancel_of_filled(venue: ExchangeHandle) -> None:
     async def body() -> None:
         async with Trader(venue) as a, Trader(venue) as b:

@@ -116,7 +116,7 @@ def test_two_accounts_trade_and_are_told_exactly_once() -> None:
         ({"qty": "0.001"}, "bad_qty"),
         ({"qty": "1e17"}, "bad_qty"),
         ({"px": "1", "qty": "0.99"}, "min_notional"),
-        ({"reduce_only": True}, "reduce_only_needs_ioc"),
+        ({"reduce_only": True}, "reduce_only"),
         ({"reduce_only": True, "tif": "IOC"}, "reduce_only"),
         ({"px": "101", "post_only": True}, "post_only_would_cross"),
         ({"symbol": "S", "side": "sell", "qty": "1.01"}, "insufficient_balance"),
@@ -166,6 +166,95 @@ def test_cancel_of_unknown_filled_and_canceled_orders() -> None:
     answers = v.told(v.a)[-4:]
     assert [m.reason for m in answers] == ["user", "canceled", "filled", "unknown_order"]
     assert [type(m).__name__ for m in answers] == ["OrderUpdate", "CancelReject", "CancelReject", "CancelReject"]
+
+
+def amend(v: Venue, account: Account, cid: str, px: str | None, qty: str | None, **more: Any) -> Any:
+    v.now += 1
+    return v.exchange.amend(account, cid, px, qty, v.now, "L", **more)
+
+
+def test_an_amendment_keeps_its_place_only_when_it_shrinks() -> None:
+    v = Venue()
+    for cid in ("A-1", "A-2", "A-3"):
+        v.place(v.a, cid, "buy", "100", "1")
+    v.told(v.a)
+    assert amend(v, v.a, "A-1", "100", "0.5").status == "open"
+    assert amend(v, v.a, "A-2", "100", "1.5").status == "open"
+    assert amend(v, v.a, "A-3", None, "0.8").lots == 80
+    assert [(m.cid, m.status, m.px, m.qty) for m in v.told(v.a)] == [
+        ("A-1", "open", "100.0", "0.50"), ("A-2", "open", "100.0", "1.50"), ("A-3", "open", "100.0", "0.80"),
+    ]  # fmt: skip
+    assert v.exchange.market("L").engine.final_book()["bids"] == [[200, [[1, 50], [3, 80], [2, 150]]]]
+    amend(v, v.a, "A-1", "99.5", None)
+    v.place(v.b, "B-1", "sell", "99.5", "2.5")
+    assert [(f.cid, f.px, f.qty) for f in v.a.fills] == [
+        ("A-3", "100.0", "0.80"), ("A-2", "100.0", "1.50"), ("A-1", "99.5", "0.20"),
+    ]  # fmt: skip
+    order = v.a.open["A-1"]
+    assert (order.lots, order.size_lots, order.request.qty) == (30, 50, "1")
+    assert v.exchange.open_orders(v.a, v.now)[0].qty == "0.30"
+
+
+def test_an_amendment_through_the_market() -> None:
+    v = Venue()
+    v.play((ASK, 202, 50))
+    v.place(v.a, "A-1", "buy", "100", "1")
+    v.place(v.a, "A-2", "buy", "100", "1", post_only=True)
+    v.place(v.a, "A-3", "buy", "100", "1", post_only=True)
+    assert amend(v, v.a, "A-2", "101", "1") is None
+    assert (v.told(v.a)[-1].reason, v.a.refusal) == ("post_only_would_cross", "post_only_would_cross")
+    assert v.a.open["A-2"].ticks == 200
+    assert amend(v, v.a, "A-3", "101", "1", if_crossing="cancel").status == "canceled"
+    assert (v.told(v.a)[-1].reason, list(v.a.open)) == ("post_only_would_cross", ["A-1", "A-2"])
+    assert amend(v, v.a, "A-1", "101.5", "2").lots == 150
+    assert [(f.px, f.qty, f.maker) for f in v.a.fills] == [("101.0", "0.50", False)]
+    assert [(m.status, m.px, m.qty) for m in v.told(v.a)[1:]] == [("open", "101.5", "1.50")]
+
+
+@pytest.mark.parametrize(
+    ("cid", "px", "qty", "reason"),
+    [
+        ("A-9", "100", "1", "unknown_order"), ("A-0", "100", "1", "canceled"), ("A-1", "100.3", "1", "bad_px"),
+        ("A-1", "100", "0", "bad_qty"), ("A-1", "1", "0.5", "min_notional"), ("A-1", "hello", None, "bad_px"),
+        ("S-1", None, "100", "insufficient_balance"),
+    ],
+)  # fmt: skip
+def test_a_refused_amendment_leaves_the_order(cid: str, px: str | None, qty: str | None, reason: str) -> None:
+    v = Venue()
+    v.place(v.a, "A-0", "buy", "100", "1")
+    v.exchange.cancel(v.a, "A-0", v.now)
+    v.place(v.a, "A-1", "buy", "100", "1")
+    v.place(v.a, "S-1", "buy", "100", "5", "S")
+    before = v.exchange.open_orders(v.a, 0)
+    v.told(v.a)
+    assert amend(v, v.a, cid, px, qty) is None
+    (told,) = v.told(v.a)
+    assert (type(told), told.cid, told.reason) == (wire.AmendReject, cid, reason)
+    assert v.exchange.open_orders(v.a, 0) == before
+
+
+def test_resting_reduce_only_orders_are_cut_to_the_position() -> None:
+    v = Venue()
+    v.place(v.b, "B-1", "sell", "100", "3")
+    v.place(v.a, "A-1", "buy", "100", "3")
+    reduce = {"post_only": True, "reduce_only": True}
+    assert v.place(v.a, "A-2", "sell", "101", "2", **reduce) == "open"
+    assert v.place(v.a, "A-3", "sell", "102", "2", **reduce) == "open"
+    assert v.place(v.a, "A-4", "sell", "103", "1", **reduce) == "rejected"
+    assert v.a.open["A-3"].lots == 100  # cut down when it came
+    assert v.place(v.a, "A-5", "sell", "103", "1", post_only=True) == "open"
+    v.told(v.a)
+    v.play((BID, 199, 1_000))
+    assert v.place(v.a, "A-6", "sell", "99.5", "0.5", tif="IOC", reduce_only=True) == "filled"
+    assert [(m.cid, m.qty, m.reason) for m in v.told(v.a) if isinstance(m, wire.OrderUpdate)] == [
+        ("A-6", "0.00", ""), ("A-3", "0.50", "reduce_only"),
+    ]  # fmt: skip
+    assert amend(v, v.a, "A-3", "102", "5").lots == 50
+    v.place(v.a, "A-7", "sell", "99.5", "0.5", tif="IOC")
+    assert [(m.cid, m.status, m.reason) for m in v.told(v.a)[-1:]] == [("A-3", "canceled", "reduce_only")]
+    v.play((BUY, 202, 200))
+    assert v.a.ledgers["L"].lots == 0
+    assert list(v.a.open) == ["A-5"]
 
 
 def test_background_fills_us_and_the_book_heals() -> None:

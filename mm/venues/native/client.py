@@ -186,7 +186,7 @@ class NativePublicClient(_Client):
 class NativeTradingClient(NotOffered, _Client):
     """One account (``mm.venues.base.TradingClient``). ``place`` and ``cancel`` write and return."""
 
-    caps = Caps(dead_man_s=(0.1, 86_400.0))
+    caps = Caps(amend=True, dead_man_s=(0.1, 86_400.0))
 
     def __init__(self, host: str, port: int, token: str, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(host, port, timeout_s)
@@ -222,6 +222,10 @@ class NativeTradingClient(NotOffered, _Client):
             reduce_only=True,
         )
         self._link.send(request)
+
+    async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
+        """Send a new price and a new open size."""
+        self._link.send(wire.Amend(cid=client_order_id, symbol=symbol, px=format(price, "f"), qty=format(size, "f")))
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""

@@ -166,7 +166,7 @@ class NativeCodec:
                     lots, tick = self._units[i].lots(message.qty), self._units[i].ticks(message.px)
                 side = wire.SIDE_SIGN[message.side]
                 return self._exec(detail, message.ts, ts_recv_ns, lots, tick, i, side, kind, maker=False)
-            case wire.CancelReject():
+            case wire.CancelReject() | wire.AmendReject():
                 i = self._index.get(message.symbol, 0)
                 detail = ExecDetail(message.cid, reason=message.reason)
                 return self._exec(detail, message.ts, ts_recv_ns, 0, 0, i, 0, CANCEL_REJECT, maker=False)

@@ -82,6 +82,15 @@ class Cancel(Request, tag="cancel"):
     symbol: str = ""
 
 
+class Amend(Request, tag="amend"):
+    """New price and open size; answered by ``order`` (open) or ``amend_reject``, which repeats ``symbol``."""
+
+    cid: str
+    px: str
+    qty: str
+    symbol: str = ""
+
+
 class CancelAll(Request, tag="cancel_all"):
     """Cancel every open order of the account."""
 
@@ -157,6 +166,7 @@ AnyRequest = (
     | Resync
     | Login
     | Place
+    | Amend
     | Cancel
     | CancelAll
     | DeadMan
@@ -268,6 +278,15 @@ class CancelReject(Message, tag="cancel_reject"):
     ts: Whole
 
 
+class AmendReject(Message, tag="amend_reject"):
+    """The order stays as it was, or there is none (see ``CancelReject``)."""
+
+    symbol: str
+    cid: str
+    reason: str
+    ts: Whole
+
+
 class Fill(Message, tag="fill"):
     """One execution of an order; ``n`` numbers the account's fills, ``fee`` is negative for a rebate."""
 
@@ -311,7 +330,20 @@ class Error(Message, tag="error"):
     message: str
 
 
-AnyMessage = Snapshot | Depth | Trades | Mark | Funding | OrderUpdate | CancelReject | Fill | Position | Reply | Error
+AnyMessage = (
+    Snapshot
+    | Depth
+    | Trades
+    | Mark
+    | Funding
+    | OrderUpdate
+    | CancelReject
+    | AmendReject
+    | Fill
+    | Position
+    | Reply
+    | Error
+)
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # whatever bytes can cause
 
 

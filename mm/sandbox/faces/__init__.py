@@ -9,7 +9,9 @@ from typing import Final
 from mm.errors import ConfigError
 from mm.sandbox.face import Core, Face
 
-FACES: Final[Mapping[str, str]] = {}
+FACES: Final[Mapping[str, str]] = {
+    "mexc": "mm.sandbox.faces.mexc",
+}
 
 
 def face_class(venue: str) -> type[Face]:

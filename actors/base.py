@@ -39,10 +39,9 @@ class DeskSpec:
     home: str
     config: dict[str, Any]  # RunConfig as plain data
     cli_pid: int = 0  # of the command line that started it; when it is gone, the desk cleans up behind itself
-    tokens: dict[str, str] = field(default_factory=dict)  # venue -> credential, for exchanges that are not embedded
-    venue: int = 0  # index into live.venues
+    venue: int = 0  # index into live.venues; -1: the whole desk
     prefix: str = ""  # of client order ids
-    options: dict[str, Any] = field(default_factory=dict)  # the venue's: address, credentials
+    options: dict[str, Any] = field(default_factory=dict)  # the venue's address; its keys never (actors.keys)
     instruments: list[dict[str, str]] = field(default_factory=list)
     inboxes: dict[str, str] = field(default_factory=dict)  # role -> address; "risk" of the desk is "desk_risk"
     executors: list[str] = field(default_factory=list)  # inboxes of all executors of the desk, by venue
@@ -50,7 +49,8 @@ class DeskSpec:
 
     @cached_property
     def cfg(self) -> RunConfig:
-        return RunConfig.model_validate(self.config)
+        cfg = RunConfig.model_validate(self.config)
+        return cfg if self.venue < 0 else cfg.of_venue(self.venue)
 
     @property
     def venue_config(self) -> VenueConfig:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from actors import ray_head, remote
+from actors import keys, ray_head, remote
 from actors.base import DeskSpec, rss_mb
-from actors.exchanges import token_variable
+from actors.exchanges import account_keys
 from actors.home import Latch, clear_latch, home, latches, make_writable, read_json, read_latch, write_json
 from actors.logs import log_to_files
 from actors.run_dir import new_run_id
@@ -150,13 +150,16 @@ class Desk:
             _make_room(name)
             spec = DeskSpec(
                 run_id=self.run_id, desk=cfg.name, run_dir=str(self.run_dir), log_dir=str(log_dir), home=str(home()),
-                config=cfg.model_dump(mode="json"), prefix=os.urandom(4).hex(), cli_pid=os.getpid(),
-                tokens=_tokens(cfg),
+                config=cfg.model_dump(mode="json"), prefix=os.urandom(4).hex(), cli_pid=os.getpid(), venue=-1,
             )  # fmt: skip
+            for venue in cfg.live.venues:
+                if not venue.embedded:
+                    keys.keep(self.run_id, venue.name, account_keys(venue))
             write_json(self.run_dir / "config.json", {"source": self.source, "config": spec.config})
             seconds = cfg.live.duration if duration_s is None else duration_s
             self._handle = remote.spawn(name, _SUPERVISOR, spec, seconds, concurrency=8, env=self._environment())
         except BaseException:
+            keys.forget(self.run_id)
             self._leave()
             raise
         return self.run_id
@@ -279,12 +282,6 @@ def _joined() -> Iterator[ray_head.RayConnection | None]:
         yield connection
     finally:
         remote.disconnect()
-
-
-def _tokens(cfg: RunConfig) -> dict[str, str]:
-    """Credentials from the environment, for the executor (and the run's private state file, until it ends)."""
-    names = {v.name: token_variable(v.name) for v in cfg.live.venues if v.address}
-    return {name: os.environ[variable] for name, variable in names.items() if variable in os.environ}
 
 
 def _supervisors() -> list[str]:

@@ -5,69 +5,104 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from actors import keys
 from mm.config.schema import VenueConfig
 from mm.core.instrument import Instrument
 from mm.data.store import Store
 from mm.data.synth import SynthSpec
 from mm.errors import ConfigError
+from mm.sandbox.faces import local_keys
 from mm.sandbox.process import ExchangeHandle, start_exchange
-from mm.sandbox.spec import AccountSpec, BackgroundSpec, ExchangeSpec
+from mm.sandbox.spec import HOST, AccountSpec, BackgroundSpec, ExchangeSpec
 from mm.venues.registry import get_venue
+from mm.venues.specs import venue_spec
 
-ACCOUNT = "desk"
+ACCOUNT: Final = "desk"
+_NATIVE_MAKER: Final = Decimal("0.0001")
+_NATIVE_TAKER: Final = Decimal("0.0005")
 
 
-def exchange_spec(venue: VenueConfig, token: str) -> ExchangeSpec:
+def exchange_spec(venue: VenueConfig, token: str, control_token: str = "") -> ExchangeSpec:
     """What the embedded exchange of a venue is; raises ``ConfigError``."""
     ex = venue.exchange
     instruments: list[Instrument] = []
     background: dict[str, BackgroundSpec] = {}
     for n, symbol in enumerate(venue.instruments):
+        instrument = _listed(venue, symbol)
         if ex.flow == "synth":
-            instrument = replace(SynthSpec().instrument, symbol=symbol, base=symbol.partition("-")[0])
             flow = BackgroundSpec(kind="synth", seed=ex.flow_seed + n, speed=ex.speed)
         else:
             path = Path(ex.flow).absolute()
             instrument = replace(Store.open(path).instrument, symbol=symbol)
             flow = BackgroundSpec(kind="store", path=str(path), seed=ex.flow_seed, speed=ex.speed)
-        instruments.append(replace(instrument, venue=venue.name, maker_fee=ex.maker_fee, taker_fee=ex.taker_fee))
+        maker = instrument.maker_fee if ex.maker_fee is None else ex.maker_fee
+        taker = instrument.taker_fee if ex.taker_fee is None else ex.taker_fee
+        instruments.append(replace(instrument, venue=venue.name, maker_fee=maker, taker_fee=taker))
         background[symbol] = flow
-    account = AccountSpec(
-        name=ACCOUNT, token=token, balance=format(ex.balance_usd, "f"), maker_fee=str(ex.maker_fee),
-        taker_fee=str(ex.taker_fee),
-    )  # fmt: skip
+    held = {i.symbol: format(ex.inventory_base, "f") for i in instruments if i.kind == "spot"}
+    account = AccountSpec(name=ACCOUNT, token=token, balance=format(ex.balance_usd, "f"), positions=held)
     return ExchangeSpec(
-        control_token=secrets.token_hex(16), instruments=[i.to_dict() for i in instruments], accounts=[account],
-        background=background, name=venue.name,
+        control_token=control_token or secrets.token_hex(16), instruments=[i.to_dict() for i in instruments],
+        accounts=[account], background=background, name=venue.name, face="" if venue.kind == "native" else venue.kind,
     )  # fmt: skip
 
 
-def start(venue: VenueConfig, log_path: Path, watch_pid: int) -> tuple[ExchangeHandle, dict[str, Any]]:
-    """Start the embedded exchange of a venue: (handle, options for its clients)."""
+def _listed(venue: VenueConfig, symbol: str) -> Instrument:
+    """The instrument as the venue lists it; on the native exchange the one of the synthetic flow."""
+    if venue.kind == "native":
+        instrument = replace(SynthSpec().instrument, symbol=symbol, base=symbol.partition("-")[0])
+        return replace(instrument, maker_fee=_NATIVE_MAKER, taker_fee=_NATIVE_TAKER)
+    spec = venue_spec(venue.kind)
+    for listing in spec.listings:
+        if listing.symbol == symbol:
+            return spec.instrument(listing.base)
+    known = ", ".join(x.symbol for x in spec.listings)
+    raise ConfigError(f"live.venues: {venue.name}: {venue.kind} has no {symbol!r} in its spec; it has {known}")
+
+
+def start(venue: VenueConfig, log_path: Path, watch_pid: int) -> tuple[ExchangeHandle, dict[str, Any], dict[str, str]]:
+    """Start the embedded exchange of a venue: (handle, options for its clients, credentials of its account)."""
     token = secrets.token_hex(16)
     spec = msgspec.to_builtins(exchange_spec(venue, token))
     handle = start_exchange(spec, log_path, watch_pid)
-    return handle, {"host": "127.0.0.1", "port": handle.port, "token": token}
+    if venue.kind == "native":
+        return handle, {"host": HOST, "port": handle.port}, {"token": token}
+    where = f"{HOST}:{handle.face_port}"
+    options = {"network": "local", "rest_url": f"http://{where}", "ws_url": f"ws://{where}"}
+    return handle, options | _connection(venue), local_keys(venue.kind, token)
 
 
-def token_variable(venue: str) -> str:
-    """The environment variable with the credential of an exchange that runs already."""
-    return f"RAYMAKER_{venue.upper().replace('-', '_')}_TOKEN"
+def external_options(venue: VenueConfig) -> dict[str, Any]:
+    """Options to reach an exchange that runs already, without its keys; raises ``ConfigError``."""
+    if venue.kind == "native":
+        host, _, port = (venue.address or "").rpartition(":")
+        if not host or not port.isdigit():
+            raise ConfigError(f"live.venues: {venue.name}: address must be host:port, got {venue.address!r}")
+        return {"host": host, "port": int(port)}
+    if venue.network == "local":
+        if not venue.address:
+            raise ConfigError(f"live.venues: {venue.name}: address must be host:port")
+        where = {"rest_url": f"http://{venue.address}", "ws_url": f"ws://{venue.address}"}
+    else:
+        there = get_venue(venue.kind).endpoints(venue.network)
+        where = {"rest_url": there.rest_url, "ws_url": there.ws_url}
+    return {"network": venue.network, **where} | _connection(venue)
 
 
-def external_options(venue: VenueConfig, tokens: dict[str, str]) -> dict[str, Any]:
-    """Options for a local exchange that runs already (``address: host:port``); raises ``ConfigError``."""
-    host, _, port = (venue.address or "").rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"live.venues: {venue.name}: address must be host:port, got {venue.address!r}")
-    if venue.name not in tokens:
-        raise ConfigError(f"live.venues: {venue.name}: set {token_variable(venue.name)} to the account's token")
-    return {"host": host, "port": int(port), "token": tokens[venue.name]}
+def _connection(venue: VenueConfig) -> dict[str, Any]:
+    return {"proxy": venue.proxy} if venue.proxy else {}
+
+
+def account_keys(venue: VenueConfig) -> dict[str, str]:
+    """Credentials of an exchange that is not embedded, from the environment or ``.env``; raises ``ConfigError``."""
+    made_by = get_venue(venue.kind)
+    return keys.collect(venue.name, made_by.keys, made_by.optional_keys)
 
 
 def ask_instruments(venue: VenueConfig, options: dict[str, Any]) -> list[dict[str, str]]:

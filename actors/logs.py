@@ -5,11 +5,43 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
 _QUIET: Final = ("asyncio", "matplotlib", "numba", "PIL", "ray", "urllib3", "filelock")
+
+
+_SHORTEST_SECRET: Final = 8  # shorter ones would mask half the log
+
+_secrets: list[str] = []
+
+
+def mask(secrets: Iterable[str]) -> None:
+    """Replace these texts in every log record of this process from now on, whatever handler writes it."""
+    new = {text for text in secrets if len(text) >= _SHORTEST_SECRET} - set(_secrets)
+    if not new:
+        return
+    _secrets.extend(new)
+    _secrets.sort(key=len, reverse=True)  # one may be part of another
+    logging.setLogRecordFactory(_Masked)
+
+
+class _Masked(logging.LogRecord):
+    """A record whose message holds no secret; the traceback of an error is masked as well."""
+
+    def getMessage(self) -> str:  # noqa: N802  logging's name
+        if self.exc_info and not self.exc_text:
+            self.exc_text = without_secrets(logging.Formatter().formatException(self.exc_info))
+        return without_secrets(super().getMessage())
+
+
+def without_secrets(text: str) -> str:
+    """A text with every masked secret replaced."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return text
 
 
 class DailyFile(logging.Handler):

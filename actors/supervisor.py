@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import psutil
 
-from actors import exchanges, remote
+from actors import exchanges, keys, remote
 from actors.base import DeskSpec, rss_mb
 from actors.home import DAILY_LOSS, Latch, read_json, read_latch, scratch, write_json, write_latch
 from actors.logs import log_to_files
@@ -218,17 +218,18 @@ class Supervisor:
 
     def _venue_spec(self, spec: DeskSpec) -> DeskSpec:
         venue = spec.venue_config
-        if venue.address is None:
+        if venue.embedded:
             log = self.spec.path("exchange", f"{venue.name}.log")
             # the parent of a Ray worker is its raylet: the exchange lives as long as Ray does on this node
-            handle, options = exchanges.start(venue, log, os.getppid())
+            handle, options, account = exchanges.start(venue, log, os.getppid())
+            keys.keep(spec.run_id, venue.name, account)
             self._exchanges[venue.name] = handle
         else:
-            options = exchanges.external_options(venue, spec.tokens)
-        return replace(spec, tokens={}, options=options, instruments=exchanges.ask_instruments(venue, options))
+            options = exchanges.external_options(venue)
+        return replace(spec, options=options, instruments=exchanges.ask_instruments(venue, options))
 
     def _save(self) -> None:
-        """What a restarted supervisor needs to find its desk; holds credentials, so it goes when the run ends."""
+        """What a restarted supervisor needs to find its desk."""
         write_json(
             self._file,
             {
@@ -403,6 +404,7 @@ class Supervisor:
         if self.spec.cfg.live.transport == "ipc":
             with contextlib.suppress(OSError):
                 (scratch() / self.spec.prefix).rmdir()
+        keys.forget(self.spec.run_id)
         self._file.unlink(missing_ok=True)
 
 

@@ -323,24 +323,42 @@ class SimConfig(Section):
 
 # --- live ------------------------------------------------------------------------------------------------------------
 class EmbeddedExchange(Section):
-    """The local exchange that `live` starts for a venue of kind ``native``."""
+    """The local exchange that `live` starts for a venue whose network is ``local``."""
 
     flow: str = "synth"  # or a store directory, replayed in a loop
     flow_seed: Seed = 1
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    maker_fee: Fee = Decimal("0.0001")
-    taker_fee: Fee = Decimal("0.0005")
+    maker_fee: Fee | None = None  # default: those of the venue's spec; of the native exchange 1 and 5 bps
+    taker_fee: Fee | None = None
     balance_usd: Annotated[float, Field(gt=0)] = 10_000.0
+    inventory_base: Annotated[float, Field(ge=0)] = 0.0  # spot: held from the start, of each instrument
 
 
 class VenueConfig(Section):
     """One exchange account: its own feed, quoter, risk and executor."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
-    kind: Literal["native"] = "native"
-    instruments: Annotated[list[str], Field(min_length=1)] = ["BTC-USDT"]
+    kind: Literal["native", "bybit", "mexc", "hyperliquid", "apex", "paradex"] = "native"
+    network: Literal["local", "testnet", "mainnet"] = "local"  # not local: real, and `live` wants --real
+    instruments: Annotated[list[str], Field(min_length=1)] = ["BTC-USDT"]  # by the venue's own symbols
     exchange: EmbeddedExchange = EmbeddedExchange()
     address: str | None = None  # host:port of a local exchange that is already running
+    proxy: str | None = None  # socks5h://host:port
+    strategy: StrategyConfig | None = None  # default: the run's
+    risk: RiskConfig | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """`live` starts its exchange."""
+        return self.network == "local" and self.address is None
+
+    @model_validator(mode="after")
+    def _real(self) -> VenueConfig:
+        if self.network != "local" and self.kind == "native":
+            raise ValueError(f"network {self.network}: kind native is the local exchange's own; name a venue")
+        if self.network != "local" and self.address is not None:
+            raise ValueError(f"network {self.network} has its own address; leave address out")
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> VenueConfig:
@@ -422,6 +440,12 @@ class RunConfig(Section):
     desk: DeskConfig = DeskConfig()
     live: LiveConfig = LiveConfig()
     tune: TuneConfig = TuneConfig()
+
+    def of_venue(self, n: int) -> RunConfig:
+        """The run as the actors of one venue see it, with the strategy and risk that the venue has of its own."""
+        venue = self.live.venues[n]
+        own = {"strategy": venue.strategy, "risk": venue.risk}
+        return self.model_copy(update={name: section for name, section in own.items() if section is not None})
 
     @model_validator(mode="after")
     def _orders_fit(self) -> RunConfig:

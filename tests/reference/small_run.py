@@ -140,7 +140,7 @@ class SmallRun:
                 )
                 self.exchange.place(self.account, request, self.now)
             else:
-                self.exchange.cancel(self.account, wire.Cancel(symbol=SYMBOL, cid=cid), self.now)
+                self.exchange.cancel(self.account, cid, self.now, SYMBOL)
         self._publish()
 
     # --- feed, executor ----------------------------------------------------------------------------------------------

@@ -102,13 +102,18 @@ def test_a_head_knows_only_processes_of_its_session():
     assert later.processes() == []  # the number of a session can come again
 
 
-def test_an_exchange_that_runs_already_needs_its_token():
+def test_an_exchange_that_runs_already_needs_its_token(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     venue = VenueConfig(name="my-desk", address="127.0.0.1:5000")
     with pytest.raises(ConfigError, match="RAYMAKER_MY_DESK_TOKEN"):
-        exchanges.external_options(venue, {})
-    assert exchanges.external_options(venue, {"my-desk": "t"}) == {"host": "127.0.0.1", "port": 5000, "token": "t"}
+        exchanges.account_keys(venue)
+    (tmp_path / ".env").write_text("# mine\nRAYMAKER_MY_DESK_TOKEN='from a file'\n")
+    assert exchanges.account_keys(venue) == {"token": "from a file"}
+    monkeypatch.setenv("RAYMAKER_MY_DESK_TOKEN", "from outside")
+    assert exchanges.account_keys(venue) == {"token": "from outside"}
+    assert exchanges.external_options(venue) == {"host": "127.0.0.1", "port": 5000}
     with pytest.raises(ConfigError, match="host:port"):
-        exchanges.external_options(VenueConfig(name="x", address="nowhere"), {"x": "t"})
+        exchanges.external_options(VenueConfig(name="x", address="nowhere"))
 
 
 def test_the_embedded_exchange_lists_the_configured_instruments():

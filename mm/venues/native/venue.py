@@ -31,4 +31,4 @@ def _trading(options: Mapping[str, Any]) -> NativeTradingClient:
     return NativeTradingClient(host, port, str(options["token"]), timeout_s)
 
 
-VENUE = Venue(NAME, NativeCodec, _public, _trading)
+VENUE = Venue(NAME, NativeCodec, _public, _trading, keys=("token",))

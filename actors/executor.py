@@ -18,16 +18,18 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import zmq
 
+from actors import keys
 from actors.base import LoopActor
 from actors.executor_book import Book
 from actors.home import Latch, clear_latch, read_latch, write_latch
+from actors.outcomes import Outcomes
 from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, SYNC, Curve, Inbox, Message, Outbox
 from actors.wire import pack_execs
 from mm.core.types import PLACE, REJECT
 from mm.errors import DataError, RaymakerError, VenueUnreachable
 from mm.strategy.executor_core import Command
 from mm.strategy.orders import client_order_id
-from mm.venues.base import OpenOrder
+from mm.venues.base import AccountNews, OpenOrder
 from mm.venues.registry import get_venue
 
 _ACK_TIMEOUT_NS: Final = 2_000_000_000
@@ -59,7 +61,7 @@ class ExecutorActor(LoopActor):
         spec = self.spec
         self._symbols = list(spec.venue_config.instruments)
         venue = get_venue(spec.venue_config.kind)
-        self._client = venue.make_trading(spec.options)
+        self._client = venue.make_trading(spec.options | keys.read(spec.run_id, spec.venue_config.name))
         try:
             self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)
         except (DataError, OSError):
@@ -70,6 +72,7 @@ class ExecutorActor(LoopActor):
         if latch is not None:
             self.core.halt(HALT_REASONS.index(latch.reason))
         self._codec = venue.make_codec(spec.parsed_instruments, spec.prefix)
+        self._outcomes = Outcomes(self._client, self.book, spec.prefix, time.time_ns, self._publish)
         self._latencies = array("q")
         self._stop = asyncio.Event()
         context: zmq.Context[Any] = zmq.Context()
@@ -93,6 +96,7 @@ class ExecutorActor(LoopActor):
             for task in done:
                 task.result()
         finally:
+            await self._outcomes.close()
             await self._client.close()
             self.book.close()
             self._inbox.close()
@@ -176,6 +180,10 @@ class ExecutorActor(LoopActor):
         positions = [await self._client.position(symbol) for symbol in self._symbols]
         if not self.book.open_session(fills, positions, time.time_ns()):
             self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
+        self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]
+        if self._client.caps.leverage:
+            for symbol in self._symbols:
+                await self._client.set_leverage(symbol, max(1, round(self.spec.cfg.risk.leverage)))
         with contextlib.suppress(NotImplementedError):
             await self._client.arm_dead_man(_DEAD_MAN_S)
         self.core.quoter_seen_ns = time.time_ns()
@@ -289,6 +297,8 @@ class ExecutorActor(LoopActor):
             self.bad_frames += 1
             self.last_error = decoded.error
             self.log.warning("private frame: %s", decoded.error)
+        for news in decoded.news:
+            self._on_news(news)
         if len(decoded.execs):
             execs = decoded.execs.view(np.recarray)
             booked = [self.book.execution(e, d) for e, d in zip(execs, decoded.exec_detail, strict=True)]
@@ -296,6 +306,17 @@ class ExecutorActor(LoopActor):
             if self.core.ready and any(booked):
                 fees = [d.fee for d, b in zip(decoded.exec_detail, booked, strict=True) if b]
                 self._publish(execs[np.array(booked)], fees)
+        if decoded.unknown:
+            self._outcomes.ask(decoded.unknown)
+
+    def _on_news(self, news: AccountNews) -> None:
+        """Positions and balances are compared by question; a liquidation is not something to trade on from."""
+        if news.kind in ("position", "balance"):
+            return
+        self.log.warning("the venue says: %s %s %s %s", news.kind, news.symbol, news.amount, news.text)
+        self._try_to_note({"t": news.kind, "symbol": news.symbol, "amount": str(news.amount), "text": news.text})
+        if news.kind == "liquidation":
+            self._latch(self._halt_reasons.index("liquidation"), news.text or "the venue liquidated a position")
 
     def _publish(self, execs: Any, fees: list[Any]) -> None:
         payload = pack_execs(execs, fees or [0] * len(execs))
@@ -329,7 +350,8 @@ class ExecutorActor(LoopActor):
                     await self._pull(reason)
                 if turn % round(_RECONCILE_S / _TICK_S) == 0 or self.core.overdue(now_ns):
                     await self._reconcile()
-                if turn % round(_DEAD_MAN_S / 4 / _TICK_S) == 0:
+                on_disconnect = self._client.caps.dead_man_on_disconnect  # armed once a session
+                if not on_disconnect and turn % round(_DEAD_MAN_S / 4 / _TICK_S) == 0:
                     with contextlib.suppress(NotImplementedError):
                         await self._client.arm_dead_man(_DEAD_MAN_S)
             except VenueUnreachable as exc:  # unknown is not flat: a new session starts from the venue's truth
@@ -445,6 +467,8 @@ class ExecutorActor(LoopActor):
                 i.symbol: float(i.size(int(s[0].pos_lots)))
                 for i, s in zip(self.book.instruments, core.states, strict=True)
             },
+            "unknown_outcomes": self._outcomes.asked,
+            "fee_audit": self.book.audit.report(self.book.placed, self.venue_rejects),
             "pulls": self.pulls,
             "pull_reason": self.pull_reason,
             "bad_frames": self.bad_frames,

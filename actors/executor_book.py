@@ -11,9 +11,11 @@ from typing import Any, Final
 import numpy as np
 
 from actors.base import DeskSpec
+from actors.fee_audit import FeeAudit
 from mm.core.types import COMMAND_NAMES, EXEC, EXEC_NAMES, FILL, PLACE, RecArray, records
 from mm.strategy.executor_core import VERDICTS, Command, Differences, ExecutorCore, OrderKey, read_commands
 from mm.strategy.journal import Journal, read_journal
+from mm.strategy.orders import find
 from mm.strategy.risk import LIMITS
 from mm.strategy.state import PARAMS
 from mm.venues.base import ExecDetail, FillRecord, OpenOrder, Position
@@ -27,6 +29,7 @@ class Book:
     def __init__(self, spec: DeskSpec, ack_timeout_ns: int, quoter_timeout_ns: int) -> None:
         self.instruments = spec.parsed_instruments
         self.core = ExecutorCore(self.instruments, ack_timeout_ns, quoter_timeout_ns)
+        self.audit = FeeAudit(self.instruments)
         self.sessions = 0
         self.placed = 0
         self.run_started_ns = 0
@@ -94,9 +97,14 @@ class Book:
     # --- reports -----------------------------------------------------------------------------------------------------
     def execution(self, e: Any, detail: ExecDetail) -> bool:
         """Book and write one report; False for a fill that was booked before."""
-        trade = f"{int(e.instrument)}:{detail.trade_id}:{detail.client_order_id}"
+        i = int(e.instrument)
+        trade = f"{i}:{detail.trade_id}:{detail.client_order_id}"
+        k = find(self.core.orders[i], int(e.id))
+        asked = int(self.core.orders[i][k].tick) if k >= 0 else None
         if not self.core.execution(e, detail.fee, trade):
             return False
+        if e.kind == FILL:
+            self.audit.fill(i, int(e.side), int(e.tick), int(e.lots), bool(e.maker), detail.fee, asked)
         self.note({
             "t": "exec", "kind": EXEC_NAMES[int(e.kind)], "ts_exch": int(e.ts_exch_ns), "id": int(e.id),
             "i": int(e.instrument), "side": int(e.side), "tick": int(e.tick), "lots": int(e.lots),
@@ -149,14 +157,18 @@ class Book:
 
     def missed(self, fills: Sequence[FillRecord], now_ns: int) -> int:
         """Book what the venue's history knows and we do not; returns how many fills that were."""
-        n = 0
+        return len(self.missed_reports(fills, now_ns))
+
+    def missed_reports(self, fills: Sequence[FillRecord], now_ns: int) -> list[tuple[RecArray, list[Decimal]]]:
+        """As ``missed``; returns the reports that were booked, each with its fee."""
+        out = []
         for f in fills:
             if f.symbol in self._index:
                 e, detail = self._as_report(f, now_ns)
                 if self.execution(e[0], detail):
-                    n += 1
+                    out.append((e, [detail.fee]))
                     self._log.warning("a fill that was not reported to us: %s %s @ %s", f.side, f.size, f.price)
-        return n
+        return out
 
     def lease(self, payload: bytes, until_ns: int) -> None:
         """Limits and parameters from risk."""

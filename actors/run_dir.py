@@ -113,6 +113,8 @@ def _venue_summary(parts: dict[str, dict[str, Any]], handle: ExchangeHandle | No
         "conflated": quoter.get("conflated", 0),
         "refused": executor.get("refused", {}),
         "sessions": executor.get("sessions", 0),
+        "unknown_outcomes": executor.get("unknown_outcomes", 0),
+        "fee_audit": executor.get("fee_audit", {}),
         "restarts": {r: p.get("restarts", 0) for r, p in parts.items()},
     }
     if final.get("error"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from actors import keys
+from actors.budget import SharedBudget, account_budget
 from mm.config.schema import VenueConfig
 from mm.core.instrument import Instrument
 from mm.data.store import Store
@@ -97,6 +99,13 @@ def external_options(venue: VenueConfig) -> dict[str, Any]:
 
 def _connection(venue: VenueConfig) -> dict[str, Any]:
     return {"proxy": venue.proxy} if venue.proxy else {}
+
+
+def budget(venue: VenueConfig, account: Mapping[str, str]) -> SharedBudget | None:
+    """The rate budget of an account at its venue; None: the local exchange's own wire has no limit."""
+    if venue.kind == "native":
+        return None
+    return account_budget(venue.kind, venue.network, account, venue_spec(venue.kind).rates)
 
 
 def account_keys(venue: VenueConfig) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import zmq
 
-from actors import keys
+from actors import exchanges, keys
 from actors.base import LoopActor
 from actors.executor_book import Book
 from actors.home import Latch, clear_latch, read_latch, write_latch
@@ -61,7 +61,9 @@ class ExecutorActor(LoopActor):
         spec = self.spec
         self._symbols = list(spec.venue_config.instruments)
         venue = get_venue(spec.venue_config.kind)
-        self._client = venue.make_trading(spec.options | keys.read(spec.run_id, spec.venue_config.name))
+        account = keys.read(spec.run_id, spec.venue_config.name)
+        budget = exchanges.budget(spec.venue_config, account)
+        self._client = venue.make_trading(spec.options | account | ({"budget": budget} if budget else {}))
         try:
             self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)
         except (DataError, OSError):

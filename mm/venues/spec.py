@@ -34,11 +34,19 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class RateRule:
-    """At most ``count`` of ``what`` in ``window_s`` seconds."""
+    """At most ``count`` of ``what`` in ``window_s`` seconds.
+
+    ``weights``: what one request of a kind (place, amend, cancel, cancel_all, query) counts; () counts every kind as 1.
+    """
 
     what: str
     count: int
     window_s: float
+    weights: tuple[tuple[str, int], ...] = ()
+
+    def weight(self, kind: str) -> int:
+        """How much a request of a kind counts, 0: the rule is not about it."""
+        return dict(self.weights).get(kind, 0) if self.weights else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,6 @@ SPEC: Final = VenueSpec(
     self_trade="selfTradePreventionMode of the order, none unless given",
     sim_self_trade="reject",
     funding_interval_h=8.0,
-    rates=(RateRule("new orders", 300, 10.0), RateRule("new orders", 1200, 60.0)),
+    rates=(RateRule("new orders", 300, 10.0, (("place", 1),)), RateRule("new orders", 1200, 60.0, (("place", 1),))),
     rates_source="usual exchangeInfo rateLimits; not verified",
 )  # fmt: skip

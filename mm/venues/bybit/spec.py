@@ -31,6 +31,10 @@ SPEC: Final = VenueSpec(
     self_trade="smpType of the order, none unless given; orders of one account can meet",
     sim_self_trade="reject",
     funding_interval_h=8.0,
-    rates=(RateRule("new orders", 20, 1.0), RateRule("amendments", 10, 1.0), RateRule("cancel-alls", 1, 1.0)),
+    rates=(
+        RateRule("new orders", 20, 1.0, (("place", 1),)),
+        RateRule("amendments", 10, 1.0, (("amend", 1),)),
+        RateRule("cancel-alls", 1, 1.0, (("cancel_all", 1),)),
+    ),
     rates_source="Bybit v5 documentation, per account, undated, read 2026-11-20",
 )  # fmt: skip

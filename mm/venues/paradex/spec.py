@@ -26,6 +26,9 @@ SPEC: Final = VenueSpec(
     self_trade="stp of the order: EXPIRE_TAKER unless given, EXPIRE_MAKER or EXPIRE_BOTH",
     sim_self_trade="reject",
     funding_interval_h=8.0,
-    rates=(RateRule("orders and cancels", 800, 1.0), RateRule("orders and cancels", 17_250, 60.0)),
+    rates=tuple(
+        RateRule("orders and cancels", count, window_s, (("place", 1), ("amend", 1), ("cancel", 1), ("cancel_all", 1)))
+        for count, window_s in ((800, 1.0), (17_250, 60.0))
+    ),
     rates_source="docs.paradex.trade, 'API best practices' and 'Trader profiles', undated, read 2026-11-20",
 )  # fmt: skip

@@ -47,18 +47,18 @@ class Local:
 
     def play(self, *rows: tuple[int, int, int], symbol: str = "BTCUSDT") -> None:
         """Anonymous flow: (kind, tick, lots)."""
-        self.server.exchange.background(symbol, rows, time.time_ns())
+        self.server.exchange.background(symbol, rows, self.server.clock_ns())
         self.server.publish()
 
 
 @asynccontextmanager
-async def local_mexc(**spec: Any) -> AsyncIterator[Local]:
+async def local_mexc(clock: Callable[[], int] = time.time_ns, **spec: Any) -> AsyncIterator[Local]:
     """A local MEXC with BTC and ETH, a book of two levels each side in BTC."""
     raw = {
         "control_token": "control-token", "face": "mexc", "instruments": [BTC, ETH],
         "accounts": [{"name": "a", "token": TOKEN, "balance": "100000", "positions": {"BTCUSDT": "1"}}], **spec,
     }  # fmt: skip
-    server = Server(parse_spec(json.dumps(raw).encode(), "spec"))
+    server = Server(parse_spec(json.dumps(raw).encode(), "spec"), clock)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     running = asyncio.create_task(server.run(0, lambda _, port: listening.set_result(port)))
     assert isinstance(server.face, MexcFace)

@@ -142,7 +142,8 @@ def test_orders_and_what_is_said_of_them() -> None:
                 fills = await w.heard(lambda: w.of("userFills")[1:])
                 assert w.of("userFills")[0] == {"isSnapshot": True, "user": w.user, "fills": []}
                 (fill,) = fills[0]["fills"]
-                assert {k: fill[k] for k in ("px", "sz", "side", "crossed", "startPosition", "dir", "cloid", "oid")} == {
+                names = ("px", "sz", "side", "crossed", "startPosition", "dir", "cloid", "oid")
+                assert {k: fill[k] for k in names} == {
                     "px": "99000.0", "sz": "0.004", "side": "B", "crossed": False, "startPosition": "0.0",
                     "dir": "Open Long", "cloid": to_cloid("R-1"), "oid": oid,
                 }  # fmt: skip

@@ -205,38 +205,56 @@ class Frame(msgspec.Struct, tag_field="channel"):
 
 
 class L2BookFrame(Frame, tag="l2Book"):
+    """A whole book."""
+
     data: Book
 
 
 class BboFrame(Frame, tag="bbo"):
+    """A touch."""
+
     data: Bbo
 
 
 class TradesFrame(Frame, tag="trades"):
+    """Matches, newest last."""
+
     data: list[Trade]
 
 
 class AssetCtxFrame(Frame, tag="activeAssetCtx"):
+    """Mark and funding rate."""
+
     data: ActiveAssetCtx
 
 
 class OrderUpdatesFrame(Frame, tag="orderUpdates"):
+    """States of our orders."""
+
     data: list[OrderUpdate]
 
 
 class UserFillsFrame(Frame, tag="userFills"):
+    """Executions of our orders."""
+
     data: UserFills
 
 
 class UserEventFrame(Frame, tag="user"):
+    """Funding, liquidation and the like."""
+
     data: UserEvent
 
 
 class ClearinghouseFrame(Frame, tag="clearinghouseState"):
+    """Positions and money."""
+
     data: ClearinghouseEvent
 
 
 class SubscriptionFrame(Frame, tag="subscriptionResponse"):
+    """A subscription begins or ends."""
+
     data: SubscriptionAnswer
 
 
@@ -245,6 +263,8 @@ class PongFrame(Frame, tag="pong"):
 
 
 class ErrorFrame(Frame, tag="error"):
+    """The venue did not understand us."""
+
     data: str
 
 

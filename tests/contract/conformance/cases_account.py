@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
-from mm.core.types import MARK, SELL
+from mm.core.types import BUY, MARK, SELL
 from tests.contract.conformance.cases import case
 from tests.contract.conformance.rig import Rig
 from tests.contract.conformance.wait import until
@@ -77,7 +77,7 @@ async def leverage(rig: Rig) -> None:
         await rig.refused(trader.client.set_leverage(rig.symbol, 5), "leverage")
     for value in (5, 5, 7):
         await trader.client.set_leverage(rig.symbol, value)
-    assert rig.leverage_of(trader.account) == 7
+    assert trader.account.leverage[rig.symbol] == 7
     await trader.rest(1, rig.mid - 3 * rig.step, "0.02")
 
 
@@ -107,10 +107,17 @@ async def liquidation(rig: Rig) -> None:
     """The venue closes a position that its margin no longer carries: the client is told, and books the executions."""
     if rig.spot:
         rig.skip("spot is never liquidated")
+    if not hasattr(rig.exchange, "set_leverage"):
+        rig.skip("no margin yet")
     trader = await rig.trader()
-    n = await trader.rest(1, rig.mid, "10")
-    rig.play((SELL, rig.mid, rig.lots("10")))
+    n = await trader.rest(-1, rig.mid, "0.5")
+    rig.play((BUY, rig.mid, rig.lots("0.5")))
     await trader.hears(n, "fill")
-    rig.play((MARK, rig.mid // 2, 0))
+    rig.play((MARK, 3 * rig.mid, 0))
     await until(lambda: trader.held() == 0, "the liquidation")
-    await until(lambda: any(x.kind == "liquidation" for x in trader.news), f"the notice, have {trader.news}")
+    await until(lambda: any(x.kind == "liquidation" for x in trader.news), lambda: f"the notice, have {trader.news}")
+    await until(lambda: len(trader.told) == 3, lambda: f"the execution, have {trader.told}")
+    trader.check_fills()
+    position = await trader.client.position(rig.symbol)
+    assert position.size == 0
+    assert abs(position.balance - trader.account.balance(rig.instrument.quote)) < Decimal("0.000001")

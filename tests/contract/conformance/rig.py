@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from mm.core.instrument import Instrument
-from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID
+from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, MARK
 from mm.errors import VenueUnreachable
 from mm.sandbox.account import Account
 from mm.sandbox.faces import local_keys
@@ -69,6 +69,7 @@ class Rig:
         self.mid = int(MID / self.instrument.tick_size)
         self.step = max(1, int(1 / self.instrument.tick_size))  # one dollar in ticks
         self.figures: dict[str, float] = {}  # what a case measured
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._open: list[Market | Trader] = []
         self._numbers = itertools.count(1)
 
@@ -89,9 +90,12 @@ class Rig:
     async def begin(self) -> None:
         """Before a case."""
         self.figures = {}
+        self._tasks = asyncio.all_tasks()
         rows = [(CLEAR_BID, 0, 0), (CLEAR_ASK, _TOP_TICK, 0)]
         for k in range(1, 11):
             rows += [(BID, self.mid - k * self.step, self.lots("1")), (ASK, self.mid + k * self.step, self.lots("1"))]
+        if not self.spot:
+            rows.append((MARK, self.mid, 0))
         self.play(*rows)
 
     async def end(self) -> None:
@@ -105,6 +109,10 @@ class Rig:
             self.exchange.arm(account, 0, 0)
             self.exchange.cancel_all(account, self.now_ns())
         self.server.publish()
+        await until(lambda: asyncio.all_tasks() <= self._tasks, lambda: f"the end of {self._left()}", 2.0)
+
+    def _left(self) -> list[str]:
+        return [str(task.get_coro()) for task in asyncio.all_tasks() - self._tasks]
 
     # --- the exchange's side -----------------------------------------------------------------------------------------
     def now_ns(self) -> int:

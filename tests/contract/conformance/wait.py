@@ -10,8 +10,9 @@ from typing import Any
 LIMIT_S = 8.0  # of one wait: the machine may be busy
 
 
-async def until(condition: Callable[[], Any], what: str | Callable[[], str] = "", limit_s: float = LIMIT_S) -> Any:
+async def until(condition: Callable[[], Any], what: str | Callable[[], str] = "", limit_s: float = 0.0) -> Any:
     """Wait until ``condition`` is true and return it; fails with what was waited for."""
+    limit_s = limit_s or LIMIT_S
     end_s = time.monotonic() + limit_s
     while not (value := condition()):
         if time.monotonic() > end_s:

@@ -87,10 +87,12 @@ class Account:
     spec: AccountSpec
     ledgers: dict[str, Ledger]  # by symbol
     fees: dict[str, tuple[Decimal, Decimal]]  # by symbol: maker, taker
+    leverage: dict[str, int] = field(default_factory=dict)  # by symbol of a contract
     open: dict[str, ClientOrder] = field(default_factory=dict)  # by client order id
     orders: dict[str, ClientOrder] = field(default_factory=dict)  # open ones and the newest KEPT_ORDERS ended, by id
     cid_of: dict[int, str] = field(default_factory=dict)  # by the exchange's number
     fills: list[wire.Fill] = field(default_factory=list)
+    funding: list[wire.FundingPaid] = field(default_factory=list)
     moved: set[str] = field(default_factory=set)  # symbols whose position changed since the last flush
     deadline_ns: int = 0  # dead man; 0 is disarmed
     refusal: str = ""  # why the last cancel or amendment was refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from mm.sandbox.account import ClientOrder
+from mm.sandbox.margin import covered
 from mm.sandbox.market import Market
 
 
@@ -23,16 +24,16 @@ def units_of(market: Market, px: str, qty: str) -> tuple[str, int, int]:
     return "", ticks, lots
 
 
-def why_not(order: ClientOrder, market: Market, ticks: int, lots: int) -> str:
+def why_not(markets: dict[str, Market], order: ClientOrder, market: Market, ticks: int, lots: int) -> str:
     """Why ``order``, new or open, may not have this price and open size; "" if it may."""
     instrument = market.instrument
     if order.request.reduce_only:
         return "" if room_to_reduce(order, market) > 0 else "reduce_only"
     if instrument.notional(ticks, lots) < instrument.min_notional:
         return "min_notional"
-    if instrument.kind == "spot" and not _can_pay(order, market, ticks, lots):
-        return "insufficient_balance"
-    return ""
+    if instrument.kind == "spot":
+        return "" if _can_pay(order, market, ticks, lots) else "insufficient_balance"
+    return "" if covered(order.account, markets, order, market, ticks, lots) else "insufficient_margin"
 
 
 def room_to_reduce(order: ClientOrder, market: Market) -> int:

@@ -5,57 +5,37 @@ Public messages come out of ``flush``, private ones gather in ``outbox``; the se
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, FUNDING_RATE_UNIT, MARK, SELL
+from mm.sandbox import margin
 from mm.sandbox.account import Account, ClientOrder, Status, currency_of
 from mm.sandbox.checks import room_to_reduce, units_of, why_not
-from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
-from mm.sandbox.spec import AccountSpec, ExchangeSpec, amount
+from mm.sandbox.spec import ExchangeSpec
+from mm.sandbox.state import Refused, State, describe
 from mm.sim.matching import BACKGROUND, Reports
 from mm.venues.native import wire
 
+__all__ = ["Exchange", "Refused"]
+
 KEPT_FILLS: Final = 100_000  # per account, for queries
-FILLS_PAGE: Final = 2_000
+KEPT_FUNDING: Final = 10_000
+_MARK_EVERY_NS: Final = 1_000_000_000  # a mark that the flow does not tell is published at most this often
 _RATE_UNIT: Final = Decimal(repr(FUNDING_RATE_UNIT))
 
 
-class Refused(Exception):
-    """A request that cannot be served; ``code`` is part of the protocol."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Exchange:
-    """All markets and accounts of one local exchange."""
+class Exchange(State):
+    """What changes them: requests, the flow, time."""
 
     def __init__(self, spec: ExchangeSpec) -> None:
-        self.instruments = spec.parsed_instruments()
-        self.markets = {i.symbol: Market(i, spec.stp) for i in self.instruments}
-        self.accounts = {raw.token: self._account(raw) for raw in spec.accounts}
+        super().__init__(spec)
         self.outbox: list[tuple[Account, wire.Message]] = []
         self._orders: dict[int, ClientOrder] = {}
         self._moved: dict[tuple[Account, Market], None] = {}  # positions that changed in this stimulus, in order
         self._last_oid = BACKGROUND
-
-    def _account(self, spec: AccountSpec) -> Account:
-        where = f"account {spec.name}"
-        ledgers, fees = {}, {}
-        for instrument in self.instruments:
-            inventory = amount(spec.positions.get(instrument.symbol, "0"), where)
-            ledgers[instrument.symbol] = Ledger(instrument, instrument.lots(inventory))
-            maker = instrument.maker_fee if spec.maker_fee is None else amount(spec.maker_fee, where)
-            taker = instrument.taker_fee if spec.taker_fee is None else amount(spec.taker_fee, where)
-            fees[instrument.symbol] = (maker, taker)
-        for text in (spec.balance, *spec.balances.values()):
-            amount(text, where)
-        return Account(spec.name, spec, ledgers, fees)
 
     # --- orders ------------------------------------------------------------------------------------------------------
     def place(self, account: Account, request: wire.Place, now_ns: int) -> ClientOrder:
@@ -100,7 +80,7 @@ class Exchange:
         symbol, units = market.instrument.symbol, market.units
         px, qty = px or units.price(order.ticks), qty or units.size(order.lots)
         reason, ticks, lots = units_of(market, px, qty)
-        reason = reason or why_not(order, market, ticks, lots)
+        reason = reason or why_not(self.markets, order, market, ticks, lots)
         if order.request.reduce_only:
             lots = min(lots, room_to_reduce(order, market))
         if not reason and order.request.post_only and market.engine.would_cross(order.side, ticks):
@@ -150,7 +130,7 @@ class Exchange:
         if request.cid in account.orders:
             return "duplicate_cid", 0, 0
         reason, ticks, lots = units_of(market, request.px, request.qty)
-        reason = reason or why_not(order, market, ticks, lots)
+        reason = reason or why_not(self.markets, order, market, ticks, lots)
         if request.reduce_only and not reason:
             lots = min(lots, room_to_reduce(order, market))
         return reason, ticks, lots
@@ -173,6 +153,20 @@ class Exchange:
         order.market.engine.cancel(order.oid)
         self._end(order, "canceled", reason, now_ns)
 
+    def set_leverage(self, account: Account, symbol: str, leverage: int) -> None:
+        """Leverage of a contract, its margin isolated; raises ``Refused``."""
+        market = self.market(symbol)
+        if market.instrument.kind == "spot":
+            raise Refused("no_leverage", f"{symbol} is spot")
+        if not 1 <= leverage <= market.rules.max_leverage:
+            raise Refused("bad_leverage", f"{symbol}: leverage must be 1 to {market.rules.max_leverage}")
+        old, account.leverage[symbol] = account.leverage[symbol], leverage
+        if leverage < old and margin.available(account, self.markets, currency_of(market.instrument)) < 0:
+            account.leverage[symbol] = old
+            raise Refused("insufficient_margin", f"{symbol}: the balance does not cover orders and position")
+        account.moved.add(symbol)
+        market.checked = None
+
     # --- background --------------------------------------------------------------------------------------------------
     def background(self, symbol: str, rows: Iterable[tuple[int, int, int]], now_ns: int) -> None:
         """Play (kind, tick, lots) of the anonymous flow (``mm.core.types``) into a market."""
@@ -189,22 +183,78 @@ class Exchange:
                 if kind in (CLEAR_BID, CLEAR_ASK):
                     engine.clear_background(1 if kind == CLEAR_BID else -1, tick)
                 elif kind == MARK:
-                    market.mark = tick
+                    market.flow_mark = tick
                     market.news.append(wire.Mark(symbol, now_ns, market.units.price(tick)))
-                elif kind == FUNDING:
+                elif kind == FUNDING and market.funding is None:
                     self.settle(symbol, tick, lots * _RATE_UNIT, now_ns)
                 continue
             if reports:
                 self._apply(market, side, reports, now_ns)
+        self._check_margins(market, now_ns)
+
+    def tick(self, now_ns: int) -> None:
+        """Time passes: dead men, funding by schedule, marks that no flow tells, positions without margin."""
+        self.expire(now_ns)
+        for symbol, market in self.markets.items():
+            mark = market.mark
+            if market.funding is not None:
+                step_ns = round(market.funding.interval_s * 1e9)
+                if market.next_funding_ns and now_ns >= market.next_funding_ns and mark is not None:
+                    self.settle(symbol, mark, Decimal(market.funding.rate), now_ns)
+                if now_ns >= market.next_funding_ns:
+                    market.next_funding_ns = (now_ns // step_ns + 1) * step_ns
+            if market.flow_mark is None and market.instrument.kind != "spot":
+                market.tell_mark(now_ns, _MARK_EVERY_NS)
+            self._check_margins(market, now_ns)
 
     def settle(self, symbol: str, mark: int, rate: Decimal, now_ns: int) -> None:
         """A funding settlement: every position of the market pays or receives."""
         market = self.markets[symbol]
-        market.mark = mark
-        market.news.append(wire.Funding(symbol, now_ns, format(rate, "f"), market.units.price(mark)))
+        text, price = format(rate, "f"), market.units.price(mark)
+        market.news.append(wire.Funding(symbol, now_ns, text, price))
         for account in self.accounts.values():
-            if account.ledgers[symbol].settle(mark, rate):
-                account.moved.add(symbol)
+            ledger = account.ledgers[symbol]
+            received = ledger.settle(mark, rate)
+            if not received:
+                continue
+            paid = wire.FundingPaid(symbol, format(received, "f"), text, price, market.units.size(ledger.lots), now_ns)
+            account.funding.append(paid)
+            del account.funding[:-KEPT_FUNDING]
+            account.moved.add(symbol)
+            self.outbox.append((account, paid))
+        market.checked = None
+
+    def _check_margins(self, market: Market, now_ns: int) -> None:
+        """Take over the positions that the mark leaves without margin."""
+        mark = market.mark
+        if mark is None or mark == market.checked or market.instrument.kind == "spot":
+            return
+        market.checked = mark
+        for account in self.accounts.values():
+            if account.ledgers[market.instrument.symbol].lots and margin.is_due(account, market, mark):
+                self._take_over(account, market, mark, now_ns)
+
+    def _take_over(self, account: Account, market: Market, mark: int, now_ns: int) -> None:
+        """Cancel every order in the market and close the position within its margin, outside the book."""
+        symbol, units = market.instrument.symbol, market.units
+        for order in [o for o in account.open.values() if o.market is market]:
+            self._cancel(order, "liquidation", now_ns)
+        ledger = account.ledgers[symbol]
+        lots, before = ledger.lots, ledger.realised
+        side: wire.Side = "sell" if lots > 0 else "buy"
+        ticks, rate = margin.take_over_terms(account, market, mark)
+        fee = ledger.fill(wire.SIDE_SIGN[side], ticks, abs(lots), rate)
+        loss, px = format(before - ledger.realised, "f"), units.price(ticks)
+        told = wire.Liquidation(symbol, units.size(lots), px, units.price(mark), loss, now_ns)
+        self.outbox.append((account, told))
+        market.trade_id += 1
+        account.n_fills += 1
+        account.n_taker_fills += 1
+        fill = wire.Fill(
+            symbol, "liquidation", 0, account.n_fills, market.trade_id, side, px, units.size(abs(lots)), units.size(0),
+            format(fee, "f"), False, units.size(0), now_ns,
+        )  # fmt: skip
+        self._keep(account, fill)
 
     # --- what the engine reported ------------------------------------------------------------------------------------
     def _apply(self, market: Market, side: int, reports: Reports, now_ns: int) -> None:
@@ -262,14 +312,19 @@ class Exchange:
             units.size(ledger.lots),
             now_ns,
         )
-        account.fills.append(fill)
-        if len(account.fills) > KEPT_FILLS + FILLS_PAGE:
-            del account.fills[:-KEPT_FILLS]
-        account.moved.add(symbol)
+        self._keep(account, fill)
         self._moved[account, market] = None
-        self.outbox.append((account, fill))
+        market.checked = None
         if order.lots == 0:
             self._end(order, "filled", "", now_ns)
+
+    def _keep(self, account: Account, fill: wire.Fill) -> None:
+        """Tell an execution, and remember it."""
+        account.fills.append(fill)
+        if len(account.fills) > KEPT_FILLS + KEPT_FILLS // 50:
+            del account.fills[:-KEPT_FILLS]
+        account.moved.add(fill.symbol)
+        self.outbox.append((account, fill))
 
     def _end(self, order: ClientOrder, status: Status, reason: str, now_ns: int) -> None:
         del self._orders[order.oid]
@@ -278,24 +333,9 @@ class Exchange:
         self._update(order, status, reason, now_ns)
 
     def _update(self, order: ClientOrder, status: Any, reason: str, now_ns: int) -> None:
-        self.outbox.append((order.account, self._describe(order, status, reason, now_ns)))
+        self.outbox.append((order.account, describe(order, status, reason, now_ns)))
 
-    @staticmethod
-    def _describe(order: ClientOrder, status: Any, reason: str, now_ns: int) -> wire.OrderUpdate:
-        units = order.market.units
-        return wire.OrderUpdate(
-            order.market.instrument.symbol,
-            order.cid,
-            order.oid,
-            wire.SIDE_NAME[order.side],
-            units.price(order.ticks),
-            units.size(order.lots),
-            status,
-            reason,
-            now_ns,
-        )
-
-    # --- answers -----------------------------------------------------------------------------------------------------
+    # --- what to send ------------------------------------------------------------------------------------------------
     def flush(self, now_ns: int) -> list[tuple[str, wire.Message]]:
         """Public messages by symbol since the last call; positions that moved go to the outbox."""
         for account in self.accounts.values():
@@ -303,80 +343,6 @@ class Exchange:
                 self.outbox.extend((account, self.position(account, symbol, now_ns)) for symbol in account.moved)
                 account.moved = set()
         return [(symbol, message) for symbol, market in self.markets.items() for message in market.flush(now_ns)]
-
-    def market(self, symbol: str) -> Market:
-        """A market by symbol; raises ``Refused``."""
-        try:
-            return self.markets[symbol]
-        except KeyError:
-            raise Refused("unknown_symbol", f"no instrument {symbol!r} here") from None
-
-    def balance(self, account: Account, symbol: str) -> Decimal:
-        """Balance in the settlement currency of a symbol, without unrealised profit."""
-        return account.balance(currency_of(self.markets[symbol].instrument))
-
-    def position(self, account: Account, symbol: str, now_ns: int) -> wire.Position:
-        """Position and balance of an account in a symbol; raises ``Refused`` for an unknown one."""
-        units = self.market(symbol).units
-        ledger = account.ledgers[symbol]
-        entry = ledger.entry
-        return wire.Position(
-            symbol,
-            units.size(ledger.lots),
-            None if entry is None else format(entry, "f"),
-            format(self.balance(account, symbol), "f"),
-            now_ns,
-        )
-
-    def open_orders(self, account: Account, now_ns: int) -> list[wire.OrderUpdate]:
-        """Open orders of an account."""
-        return [self._describe(order, "open", "", now_ns) for order in account.open.values()]
-
-    @staticmethod
-    def order(account: Account, cid: str) -> wire.OrderAnswer | None:
-        """What became of an order."""
-        order = account.orders.get(cid)
-        if order is None or order.status == "new":
-            return None
-        units = order.market.units
-        return wire.OrderAnswer(
-            cid, order.oid, order.request.side, units.price(order.ticks), units.size(order.size_lots),
-            units.size(order.filled_lots), order.status, order.reason,
-        )  # fmt: skip
-
-    def fees(self, account: Account, symbol: str) -> tuple[Decimal, Decimal]:
-        """Maker and taker fee of an account in a symbol; raises ``Refused``."""
-        self.market(symbol)
-        return account.fees[symbol]
-
-    @staticmethod
-    def fills(account: Account, since_ns: int, after: int) -> list[wire.Fill]:
-        """One page of an account's fills, oldest first."""
-        known = account.fills
-        if not known:
-            return []
-        start = max(bisect_left(known, since_ns, key=lambda fill: fill.ts), after - known[0].n + 1)
-        return known[start : start + FILLS_PAGE]
-
-    def stats(self) -> dict[str, Any]:
-        """Counters per account and in total."""
-        accounts = {
-            a.name: {
-                "orders": a.n_orders,
-                "rejects": a.n_rejects,
-                "fills": a.n_fills,
-                "taker_fills": a.n_taker_fills,
-                "open_orders": len(a.open),
-                "positions": {s: self.markets[s].units.size(ledger.lots) for s, ledger in a.ledgers.items()},
-            }
-            for a in self.accounts.values()
-        }
-        return {
-            "orders": sum(a.n_orders for a in self.accounts.values()),
-            "fills": sum(a.n_fills for a in self.accounts.values()),
-            "trades": {symbol: market.trade_id for symbol, market in self.markets.items()},
-            "accounts": accounts,
-        }
 
 
 def _ended(account: Account, cid: str) -> str:

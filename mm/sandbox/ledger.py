@@ -9,11 +9,12 @@ position is, so rounding of the average entry cannot accumulate.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 from mm.core.instrument import Instrument
 
 _EXACT = Context(prec=50)
+_NOWHERE = Decimal(-1)
 
 
 class Ledger:
@@ -36,6 +37,14 @@ class Ledger:
         if self.instrument.kind == "inverse":
             return -_EXACT.divide(self._per_tick, ticks)
         return _EXACT.multiply(self._per_tick, ticks)
+
+    def ticks_of_worth(self, worth: Decimal, *, up: bool) -> int | None:
+        """The price at which one lot is worth that much, rounded; None where no price does."""
+        if self.instrument.kind == "inverse":
+            ticks = -_EXACT.divide(self._per_tick, worth) if worth else _NOWHERE
+        else:
+            ticks = _EXACT.divide(worth, self._per_tick)
+        return int(ticks.to_integral_value(ROUND_CEILING if up else ROUND_FLOOR)) if ticks > 0 else None
 
     def fill(self, side: int, ticks: int, lots: int, rate: Decimal) -> Decimal:
         """Book one execution; returns its fee (negative is a rebate)."""

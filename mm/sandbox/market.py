@@ -2,30 +2,86 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mm.core.instrument import Instrument
+from mm.sandbox.rules import MarginRules
+from mm.sandbox.spec import FundingSpec
 from mm.sim.matching import MatchingEngine, Stp
 from mm.venues.native import wire
+
+_HOLE: Final = 50  # a spread of more than 1/25 of the price is a hole
 
 
 class Market:
     """The public view lags the engine until ``flush``, so snapshots and deltas always fit together."""
 
-    __slots__ = ("_published", "_trades", "engine", "instrument", "mark", "news", "seq", "trade_id", "units")
+    __slots__ = (
+        "_mark",
+        "_published",
+        "_trades",
+        "checked",
+        "engine",
+        "flow_mark",
+        "funding",
+        "instrument",
+        "last",
+        "news",
+        "next_funding_ns",
+        "rules",
+        "seq",
+        "told_mark",
+        "told_mark_ns",
+        "trade_id",
+        "units",
+    )  # fmt: skip
 
-    def __init__(self, instrument: Instrument, stp: Stp) -> None:
+    def __init__(
+        self, instrument: Instrument, stp: Stp, rules: MarginRules, funding: FundingSpec | None = None
+    ) -> None:
         self.instrument = instrument
         self.units = wire.Units(instrument)
         self.engine = MatchingEngine(stp, remember_ids=False)
-        self.mark: int | None = None  # ticks
+        self.rules = rules
+        self.funding = funding  # a schedule of its own; None: the flow brings settlements
+        self.next_funding_ns = 0  # of the schedule; 0: not known yet
+        self.flow_mark: int | None = None  # the newest mark of the flow [ticks]; None: it has none
+        self.last: int | None = None  # price of the newest trade
+        self.told_mark: int | None = None  # by ``tell_mark``
+        self.told_mark_ns = 0
+        self.checked: int | None = None  # the mark at which margins were last looked at; None: look again
+        self._mark: int | None = None
         self.news: list[wire.Mark | wire.Funding] = []  # since the last flush
         self.seq = 0
         self.trade_id = 0
         self._trades: list[wire.Trade] = []
         self._published: dict[int, dict[int, int]] = {1: {}, -1: {}}  # side -> ticks -> lots
 
+    @property
+    def mark(self) -> int | None:
+        """Mark price [ticks]: the flow's; without one the mid, or in a book with a hole the newest trade."""
+        if self.flow_mark is not None:
+            return self.flow_mark
+        bid, ask = self.engine.best_bid, self.engine.best_ask
+        if bid is None or ask is None:
+            return self._mark
+        if self.last is not None and (ask - bid) * _HOLE > bid + ask:
+            self._mark = min(max(self.last, bid), ask)
+        else:
+            self._mark = (bid + ask) // 2
+        return self._mark
+
+    def tell_mark(self, now_ns: int, every_ns: int) -> None:
+        """Publish a mark that changed, no more often than that."""
+        mark = self.mark
+        if mark is not None and mark != self.told_mark and now_ns - self.told_mark_ns >= every_ns:
+            self.told_mark, self.told_mark_ns = mark, now_ns
+            self.news.append(wire.Mark(self.instrument.symbol, now_ns, self.units.price(mark)))
+
     def print_trade(self, side: int, ticks: int, lots: int) -> int:
         """Note a match for the public stream; ``side`` is the aggressor's. Returns its id."""
         self.trade_id += 1
+        self.last = ticks
         units = self.units
         self._trades.append(wire.Trade(self.trade_id, wire.SIDE_NAME[side], units.price(ticks), units.size(lots)))
         return self.trade_id

@@ -139,7 +139,7 @@ class Server:
                 if rows:
                     self.exchange.background(symbol, rows, now_ns)
                 wake_ns = min(wake_ns, flow.next_ns())
-            self.exchange.expire(now_ns)
+            self.exchange.tick(now_ns)
             if self.face is not None:
                 self.face.on_tick(self.face.now_ns())
             self.publish()
@@ -236,6 +236,19 @@ class Server:
                 return exchange.position(self._account(connection), request.symbol, now_ns)
             case wire.Fills():
                 return exchange.fills(self._account(connection), request.since, request.after)
+            case _:
+                return self._serve_money(connection, request, now_ns)
+
+    def _serve_money(self, connection: Connection, request: wire.AnyRequest, now_ns: int) -> Any:
+        exchange = self.exchange
+        match request:
+            case wire.SetLeverage():
+                exchange.set_leverage(self._account(connection), request.symbol, request.leverage)
+                return {"leverage": request.leverage}
+            case wire.AccountQuery():
+                return exchange.account_view(self._account(connection), request.symbol)
+            case wire.FundingQuery():
+                return exchange.funding(self._account(connection), request.since)
             case _:
                 return self._serve_public(connection, request, now_ns)
 

@@ -24,6 +24,7 @@ class AccountSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     positions: dict[str, str] = {}
     maker_fee: str | None = None  # signed fraction; default: the instrument's
     taker_fee: str | None = None
+    leverage: Annotated[int, msgspec.Meta(ge=1)] = 10  # of every contract at the start, at most what its venue allows
 
 
 class BackgroundSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +37,13 @@ class BackgroundSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     params: dict[str, Any] = {}
 
 
+class FundingSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Funding settlements at whole multiples of ``interval_s`` since the epoch, in place of those of the flow."""
+
+    interval_s: Annotated[float, msgspec.Meta(ge=0.1)] = 28_800.0
+    rate: str = "0.0001"  # signed fraction of the position's value: longs pay a positive rate
+
+
 class ExchangeSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One exchange process."""
 
@@ -43,6 +51,7 @@ class ExchangeSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     instruments: Annotated[list[dict[str, str]], msgspec.Meta(min_length=1)]
     accounts: list[AccountSpec] = []
     background: dict[str, BackgroundSpec] = {}  # by symbol
+    funding: dict[str, FundingSpec] = {}  # by symbol
     stp: Stp = "cancel_newest"
     name: str = "local"
     face: str = ""  # the venue whose wire it speaks beside its own (mm.sandbox.faces)
@@ -52,7 +61,7 @@ class ExchangeSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         """The instruments, checked."""
         out = [Instrument.from_dict(raw) for raw in self.instruments]
         symbols = [instrument.symbol for instrument in out]
-        for symbol in {*symbols, *self.background}:
+        for symbol in {*symbols, *self.background, *self.funding}:
             if symbols.count(symbol) != 1:
                 raise ConfigError(f"exchange {self.name}: symbol {symbol!r} must be listed once in instruments")
         return out

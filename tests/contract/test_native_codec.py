@@ -37,7 +37,7 @@ from mm.venues.native.codec import NativeCodec
 from mm.venues.native.spec import instruments_from_reply
 
 INSTRUMENTS = [
-    Instrument("A", "native", "linear", Decimal("0.1"), Decimal("0.001")),
+    Instrument("A", "native", "linear", Decimal("0.1"), Decimal("0.001"), quote="USDT"),
     Instrument("B", "native", "inverse", Decimal("0.5"), Decimal(1), contract_value=Decimal(100)),
 ]
 FRAMES: dict[str, dict[str, Any]] = {
@@ -69,6 +69,13 @@ FRAMES: dict[str, dict[str, Any]] = {
     "cancel_reject": {"type": "cancel_reject", "symbol": "A", "cid": "1A2B-18", "reason": "filled", "ts": 1007},
     "amend_reject": {"type": "amend_reject", "symbol": "A", "cid": "1A2B-18", "reason": "bad_px", "ts": 1007},
     "position": {"type": "position", "symbol": "A", "size": "-1", "entry": None, "balance": "10", "ts": 1008},
+    "funding_paid": {
+        "type": "funding_paid", "symbol": "A", "amount": "-1.1", "rate": "0.001", "mark": "110.0", "size": "10",
+        "ts": 1009,
+    },
+    "liquidation": {
+        "type": "liquidation", "symbol": "A", "size": "-10", "px": "110.0", "mark": "120.0", "loss": "100", "ts": 1010,
+    },
     "reply": {"type": "reply", "req_id": 1, "data": {"any": [1, 2]}},
     "error": {"type": "error", "req_id": None, "code": "malformed", "message": "what?"},
 }  # fmt: skip
@@ -185,6 +192,15 @@ def test_ids_that_are_not_ours(codec: NativeCodec, cid: str) -> None:
 
 def test_ids_need_no_prefix_when_none_is_given() -> None:
     assert NativeCodec(INSTRUMENTS).own_id("any-thing-5") == 5
+
+
+def test_news_of_the_account(codec: NativeCodec) -> None:
+    news = [n for name in ("position", "funding_paid", "liquidation") for n in codec.decode_private(raw(name), 1).news]
+    assert [(n.kind, n.symbol, n.amount, n.ts_exch_ns) for n in news] == [
+        ("position", "A", -1, 1008), ("balance", "USDT", 10, 1008), ("funding", "A", Decimal("-1.1"), 1009),
+        ("liquidation", "A", -10, 1010),
+    ]  # fmt: skip
+    assert news[-1].text == "closed at 110.0, lost 100"
 
 
 def test_messages_without_records(codec: NativeCodec) -> None:

@@ -28,6 +28,7 @@ from mm.core.types import (
     EVENT,
     EXEC_NAMES,
     FILL,
+    FUNDING,
     REJECT,
     SELL,
 )
@@ -123,12 +124,14 @@ class Trader:
         self.codec = NativeCodec([BUSY, QUIET], "RUN")
         self.told: list[tuple[str, int, str, int]] = []
         self.fills: list[Any] = []
+        self.news: list[Any] = []
         self.raw: list[bytes] = []
 
     def on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
         self.raw.append(raw)
         decoded = self.codec.decode_private(raw, ts_recv_ns)
         assert decoded.error == ""
+        self.news += decoded.news
         for row, detail in zip(decoded.execs, decoded.exec_detail, strict=True):
             self.told.append((EXEC_NAMES[row["kind"]], int(row["id"]), detail.reason, int(row["lots"])))
             if row["kind"] == FILL:
@@ -248,6 +251,28 @@ def test_amend(venue: ExchangeHandle) -> None:
             ]  # fmt: skip
             (order,) = await a.client.open_orders()
             assert (order.price, order.size) == (Decimal("49.5"), Decimal("0.20"))
+
+    scenario(body)
+
+
+def test_leverage_funding_and_money(venue: ExchangeHandle) -> None:
+    async def body() -> None:
+        async with Trader(venue) as a, Trader(venue) as b:
+            await a.client.set_leverage("QUIET", 20)
+            await a.place("RUN-1", 1, "50", "2")
+            await until(lambda: a.of(ACK))
+            money = await a.client.account("QUIET")
+            assert (money.currency, Decimal(money.initial)) == ("USDT", 5)
+            await b.client.place_reduce_only_ioc("QUIET", "RUN-1", -1, Decimal(50), Decimal(2))
+            await until(lambda: b.of(REJECT))
+            b.client._link.send(wire.Place(symbol="QUIET", cid="RUN-2", side="sell", px="50", qty="2", tif="IOC"))
+            await until(lambda: a.fills and b.fills)
+            control(venue, wire.Play(token="control-token", symbol="QUIET", rows=[(FUNDING, 100, 1_000_000)]))
+            await until(lambda: any(news.kind == "funding" for news in a.news))
+            (paid,) = await a.client.funding(0)
+            assert (paid.symbol, paid.amount) == ("QUIET", Decimal("-0.1"))
+            with pytest.raises(VenueUnreachable, match="bad_leverage"):
+                await a.client.set_leverage("QUIET", 999)
 
     scenario(body)
 

@@ -11,6 +11,7 @@ from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, SE
 from mm.errors import ConfigError
 from mm.sandbox import account as account_module
 from mm.sandbox import exchange as exchange_module
+from mm.sandbox import state as state_module
 from mm.sandbox.account import Account
 from mm.sandbox.exchange import Exchange, Refused
 from mm.sandbox.spec import parse_spec
@@ -362,7 +363,7 @@ def test_spot_counts_open_orders() -> None:
 
 def test_fill_history_is_bounded_and_paged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange_module, "KEPT_FILLS", 6)
-    monkeypatch.setattr(exchange_module, "FILLS_PAGE", 4)
+    monkeypatch.setattr(state_module, "FILLS_PAGE", 4)
     v = Venue()
     for n in range(11):
         v.place(v.a, f"A-{n}", "buy", "100", "1")

@@ -12,7 +12,7 @@ import msgspec
 
 from mm.core.instrument import Instrument
 from mm.errors import VenueUnreachable
-from mm.venues.base import Caps, FillRecord, NotOffered, OnFrame, OpenOrder, OrderState, Position
+from mm.venues.base import Caps, FillRecord, FundingPayment, NotOffered, OnFrame, OpenOrder, OrderState, Position
 from mm.venues.native import wire
 from mm.venues.native.spec import instruments_from_reply
 
@@ -186,7 +186,7 @@ class NativePublicClient(_Client):
 class NativeTradingClient(NotOffered, _Client):
     """One account (``mm.venues.base.TradingClient``). ``place`` and ``cancel`` write and return."""
 
-    caps = Caps(amend=True, dead_man_s=(0.1, 86_400.0))
+    caps = Caps(amend=True, dead_man_s=(0.1, 86_400.0), leverage=True, funding=True)
 
     def __init__(self, host: str, port: int, token: str, timeout_s: float = TIMEOUT_S) -> None:
         super().__init__(host, port, timeout_s)
@@ -238,6 +238,19 @@ class NativeTradingClient(NotOffered, _Client):
     async def arm_dead_man(self, timeout_s: float) -> None:
         """Let the exchange cancel everything unless called again in time; 0 disarms."""
         await self._ask(wire.DeadMan(timeout_s=timeout_s))
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Leverage of a contract; margin is isolated here always."""
+        await self._ask(wire.SetLeverage(symbol=symbol, leverage=leverage))
+
+    async def account(self, symbol: str) -> wire.AccountView:
+        """Money in the settlement currency of a symbol."""
+        return msgspec.convert(await self._ask(wire.AccountQuery(symbol=symbol)), wire.AccountView)
+
+    async def funding(self, since_ns: int) -> list[FundingPayment]:
+        """Funding settlements, oldest first."""
+        rows = msgspec.convert(await self._ask(wire.FundingQuery(since=since_ns)), list[wire.FundingPaid])
+        return [FundingPayment(r.symbol, Decimal(r.amount), r.ts) for r in rows]
 
     async def open_orders(self) -> list[OpenOrder]:
         """Open orders as the exchange knows them."""

@@ -30,7 +30,7 @@ from mm.core.types import (
     SELL,
     SNAPSHOT,
 )
-from mm.venues.base import Decoded, ExecDetail
+from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.native import wire
 
 _OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
@@ -51,6 +51,7 @@ class NativeCodec:
 
     def __init__(self, instruments: Sequence[Instrument], prefix: str = "") -> None:
         self._units = [wire.Units(instrument) for instrument in instruments]
+        self._currency = [i.base if i.kind == "inverse" else i.quote for i in instruments]
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._prefix = prefix
         self._seq: list[int | None] = [None] * len(instruments)  # None: withheld until the next snapshot
@@ -170,6 +171,20 @@ class NativeCodec:
                 i = self._index.get(message.symbol, 0)
                 detail = ExecDetail(message.cid, reason=message.reason)
                 return self._exec(detail, message.ts, ts_recv_ns, 0, 0, i, 0, CANCEL_REJECT, maker=False)
+            case wire.Position():
+                currency = self._currency[self._find(message.symbol)]
+                news = [
+                    AccountNews("position", message.symbol, wire.decimal(message.size), message.ts),
+                    AccountNews("balance", currency, wire.decimal(message.balance), message.ts),
+                ]
+                return Decoded(news=news)
+            case wire.FundingPaid():
+                amount, text = wire.decimal(message.amount), f"rate {message.rate} at {message.mark}"
+                return Decoded(news=[AccountNews("funding", message.symbol, amount, message.ts, text)])
+            case wire.Liquidation():
+                text = f"closed at {message.px}, lost {message.loss}"
+                size = wire.decimal(message.size)
+                return Decoded(news=[AccountNews("liquidation", message.symbol, size, message.ts, text)])
             case _:
                 return _other(message)
 

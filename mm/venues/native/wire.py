@@ -130,6 +130,25 @@ class Fills(Request, tag="fills"):
     after: Whole = 0
 
 
+class SetLeverage(Request, tag="set_leverage"):
+    """Leverage of the account in a contract, margin is isolated; the answer repeats it."""
+
+    symbol: str
+    leverage: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+
+
+class AccountQuery(Request, tag="account"):
+    """Money of the account in the settlement currency of a symbol; the answer is ``AccountView``."""
+
+    symbol: str
+
+
+class FundingQuery(Request, tag="funding_paid"):
+    """Funding settlements of the account since a time, oldest first; the answer is a list of ``FundingPaid``."""
+
+    since: Whole = 0
+
+
 class Shutdown(Request, tag="shutdown"):
     """End the exchange (control token)."""
 
@@ -175,6 +194,9 @@ AnyRequest = (
     | FeesQuery
     | PositionQuery
     | Fills
+    | SetLeverage
+    | AccountQuery
+    | FundingQuery
     | Shutdown
     | Stats
     | Play
@@ -306,13 +328,59 @@ class Fill(Message, tag="fill"):
 
 
 class Position(Message, tag="position"):
-    """Position after fills or funding; ``balance`` is without unrealised profit."""
+    """Position after fills, funding or a change of leverage; ``balance`` is without unrealised profit.
+
+    The rest is of contracts: at ``mark``, in the settlement currency; ``liquidation`` is a price, null: none.
+    """
 
     symbol: str
     size: str
     entry: str | None
     balance: str
     ts: Whole
+    mark: str | None = None
+    leverage: int = 1
+    margin: str = "0"
+    maintenance: str = "0"
+    unrealised: str = "0"
+    liquidation: str | None = None
+
+
+class FundingPaid(Message, tag="funding_paid"):
+    """What the holder of a position received at a settlement (negative: paid)."""
+
+    symbol: str
+    amount: str
+    rate: str
+    mark: str
+    size: str
+    ts: Whole
+
+
+class Liquidation(Message, tag="liquidation"):
+    """A position was taken over: ``size`` (signed) closed at ``px``; a ``fill`` without an order follows.
+
+    ``loss`` counts from entry, the fee with it.
+    """
+
+    symbol: str
+    size: str
+    px: str
+    mark: str
+    loss: str
+    ts: Whole
+
+
+class AccountView(msgspec.Struct):
+    """The answer to ``AccountQuery``: ``equity`` is balance and unrealised profit, ``initial`` counts open orders."""
+
+    currency: str
+    balance: str
+    equity: str
+    available: str
+    initial: str
+    maintenance: str
+    unrealised: str
 
 
 class Reply(Message, tag="reply"):
@@ -341,6 +409,8 @@ AnyMessage = (
     | AmendReject
     | Fill
     | Position
+    | FundingPaid
+    | Liquidation
     | Reply
     | Error
 )

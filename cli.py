@@ -30,6 +30,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
+venues_app = typer.Typer(help="The exchanges: what is known of them, and whether an account is ready.")
+app.add_typer(venues_app, name="venues")
 data_app = typer.Typer(help="Order-book data: import, look, synthesise.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -155,6 +157,7 @@ def live(
     duration: Annotated[str | None, typer.Option(help="How long, e.g. 60s or 8h. Default: until Ctrl-C.")] = None,
     sets: Sets = None, gamma: Gamma = None, kappa: Kappa = None, order_size: OrderSize = None,
     leverage: Leverage = None, tag: Tag = None, as_json: Json = False,
+    real: Annotated[bool, typer.Option("--real", help="Trade on testnet or mainnet; asks for a sentence.")] = False,
 ) -> None:  # fmt: skip
     """Trade: a desk of Ray actors per exchange account. Paper by default, on a local exchange that it starts.
 
@@ -169,6 +172,9 @@ def live(
     if duration is not None:
         sets = [*(sets or []), f"live.duration={duration}"]
     cfg = validate(_raw(config, sets, gamma=gamma, kappa=kappa, order_size=order_size, leverage=leverage, tag=tag))
+    from actors.real import allow
+
+    allow(cfg, real=real, ask=lambda text: typer.prompt(text, "", show_default=False, prompt_suffix="", err=True))
     from actors.desk import live as run_live
     from actors.live_table import LiveTable
     from mm.core.first_run import LIVE, first_run
@@ -453,11 +459,14 @@ def data_synth(
 
 
 # --- venues ----------------------------------------------------------------------------------------------------------
-@app.command()
+@venues_app.callback(invoke_without_command=True)
 def venues(
+    ctx: typer.Context,
     write: Annotated[Path | None, typer.Option(help="File to write instead of printing.")] = None,
 ) -> None:
     """What is known of each venue without asking it: dated fee tables, lots, margins, limits, as Markdown."""
+    if ctx.invoked_subcommand is not None:
+        return
     from mm.report.venue_tables import markdown
 
     if write is None:
@@ -467,6 +476,29 @@ def venues(
         write.write_text(markdown(), encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"--write {write}: {exc}") from exc
+
+
+@venues_app.command("check")
+def venues_check(
+    venue: Annotated[str, typer.Option(help="bybit, mexc, hyperliquid, apex or paradex.")],
+    network: Annotated[str, typer.Option(help="testnet, mainnet, or local with --address.")] = "testnet",
+    address: Annotated[str | None, typer.Option(help="host:port of a local exchange (`sandbox`).")] = None,
+    instruments: Annotated[str | None, typer.Option(help="Symbols, comma-separated; default: all in its spec.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Is an account ready? Keys, clock, fees, balance, smallest orders. Asks only: no order is placed.
+
+    Keys come from RAYMAKER_<VENUE>_<KEY> in the environment or in .env; they are never shown.
+
+    Example: python cli.py venues check --venue bybit --network testnet
+    """
+    from actors.venue_check import check
+    from mm.report import tables
+
+    found = check(venue, network, address, instruments.split(",") if instruments else None)
+    _say(found, as_json, lambda: tables.findings(found))
+    if not found["ok"]:
+        raise typer.Exit(1)
 
 
 def main() -> None:

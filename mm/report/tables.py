@@ -160,6 +160,11 @@ def replay(found: dict[str, Any]) -> Table:
     return _table(shown)
 
 
+def findings(found: dict[str, Any]) -> Table:
+    """What `venues check` looked at."""
+    return _table([(f["what"], f"{f['verdict']}: {f['detail']}") for f in found["findings"]])
+
+
 def _figures(metrics: dict[str, Any], size_unit: str) -> Iterator[tuple[str, str]]:
     for name, (label, style, unit) in _SHOWN.items():
         value = metrics.get(name)

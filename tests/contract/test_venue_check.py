@@ -1,0 +1,58 @@
+"""`venues check` against the real local exchange: asks everything, changes nothing."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from actors.venue_check import check
+from mm.errors import ConfigError
+from mm.sandbox.process import exchange_stats, start_exchange, stop_exchange
+
+SPEC = {
+    "control_token": "control-token",
+    "instruments": [{
+        "symbol": "BTC-USDT", "venue": "native", "kind": "linear", "tick_size": "0.1", "lot_size": "0.001",
+        "quote": "USDT", "maker_fee": "0.0002", "taker_fee": "0.0005",
+    }],
+    "accounts": [{"name": "a", "token": "token-of-a", "balance": "1234"}],
+}  # fmt: skip
+pytestmark = pytest.mark.slow  # a process and sockets
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory):
+    handle = start_exchange(SPEC, tmp_path_factory.mktemp("exchange") / "log", watch_pid=os.getpid())
+    yield handle
+    stop_exchange(handle)
+
+
+def test_an_account_that_is_ready(exchange, monkeypatch):
+    monkeypatch.setenv("RAYMAKER_NATIVE_TOKEN", "token-of-a")
+    found = check("native", "local", f"127.0.0.1:{exchange.port}", None)
+    assert found["ok"]
+    told = {f["what"]: (f["verdict"], f["detail"]) for f in found["findings"]}
+    assert list(told) == ["instruments", "keys", "clock", "fees", "balance", "open orders"]
+    assert told["fees"][1] == "BTC-USDT: maker 2.0000 bps, taker 5.0000 bps"
+    assert "balance 1234" in told["balance"][1]
+    assert exchange_stats(exchange)["orders"] == 0
+
+
+def test_what_is_wrong_is_said_without_the_key(exchange, monkeypatch):
+    monkeypatch.setenv("RAYMAKER_NATIVE_TOKEN", "a-wrong-token-0123")
+    found = check("native", "local", f"127.0.0.1:{exchange.port}", ["ETH-USDT"])
+    assert not found["ok"]
+    told = {f["what"]: f["detail"] for f in found["findings"]}
+    assert "no instrument ETH-USDT; there are BTC-USDT" in told["instruments"]
+    assert "no account has this token" in told["keys"]
+    assert "a-wrong-token" not in str(found)
+
+
+def test_no_keys_and_no_such_network(exchange, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAYMAKER_NATIVE_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="RAYMAKER_NATIVE_TOKEN"):
+        check("native", "local", f"127.0.0.1:{exchange.port}", None)
+    with pytest.raises(ConfigError, match="network"):
+        check("native", "marsnet", None, None)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # aiohttp is half of a small process's memory: only who speak
     from mm.sandbox.face import Core, Face
 
 FACES: Final[Mapping[str, str]] = {
+    "apex": "mm.sandbox.faces.apex",
     "hyperliquid": "mm.sandbox.faces.hyperliquid",
     "mexc": "mm.sandbox.faces.mexc",
 }

@@ -33,7 +33,7 @@ SPEC: Final = VenueSpec(
     self_trade="not documented; the dearest assumption: the new order is refused",
     sim_self_trade="reject",
     funding_interval_h=1.0,
-    funding_note="unverified: rates of 0.00125 % in samples fit an hour, a third party's page says 8 h",
-    rates=(RateRule("private requests", 300, 60.0),),
-    rates_source="ApeX API documentation, per account (ccxt 4.5.90 assumes 600)",
+    funding_note="every hour by the API documentation; a third party's page says 8 h",
+    rates=(RateRule("POST", 300, 60.0), RateRule("GET", 600, 60.0)),
+    rates_source="ApeX API documentation, private requests per account; 600 per address; 200 open orders",
 )  # fmt: skip

@@ -7,11 +7,9 @@ for, never sent again.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
@@ -20,6 +18,7 @@ import aiohttp
 from ccxt.base.errors import BaseError
 
 from mm.errors import VenueUnreachable
+from mm.venues import sends
 
 End = Literal["certain", "unsent", "unknown"]
 
@@ -52,7 +51,7 @@ class Budget(Protocol):
         """Wait until one request of that kind may be sent."""
 
 
-log = logging.getLogger("mm.venues")
+Sends = sends.Sends
 _answer: ContextVar[Answer | None] = ContextVar("answer", default=None)
 
 
@@ -104,47 +103,6 @@ def redacted(exchange: Any, fault: BaseException | None) -> str:
             text = text.replace(value, "***")
     text = " ".join(text.split())
     return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
-
-
-class Sends:
-    """Requests under way, at most ``limit`` of them; cancels may use ``reserve`` more.
-
-    ``start`` returns as soon as a request has its place: only a full house makes the caller wait.
-    """
-
-    def __init__(self, limit: int = 32, reserve: int = 32) -> None:
-        self._limit = limit
-        self._total = limit + reserve
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._freed = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    async def start(self, send: Coroutine[Any, Any, None], *, cancel: bool = False) -> None:
-        """Begin one request."""
-        bound = self._total if cancel else self._limit
-        while len(self._tasks) >= bound:
-            self._freed.clear()
-            await self._freed.wait()
-        task = asyncio.create_task(send)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._freed.set()
-        if not task.cancelled() and task.exception() is not None:  # a defect, not an outcome: ``attempt`` has those
-            log.error("a request ended in an error of ours", exc_info=task.exception())
-
-    async def drain(self, timeout_s: float) -> bool:
-        """Wait for what is under way; what is late is given up, and then the result is False."""
-        if not self._tasks:
-            return True
-        _, late = await asyncio.wait(set(self._tasks), timeout=timeout_s)
-        for task in late:
-            task.cancel()
-        return not late
 
 
 async def clock_skew_s(server_time_ms: Callable[[], Awaitable[int]]) -> tuple[float, float]:

@@ -59,11 +59,11 @@ class Trade(msgspec.Struct):
 class Ticker(msgspec.Struct):
     """Prices and funding of a market; a delta holds what changed."""
 
-    markPrice: str = ""  # noqa: N815  the venue's name
-    oraclePrice: str = ""  # noqa: N815
-    indexPrice: str = ""  # noqa: N815
-    fundingRate: str = ""  # noqa: N815
-    nextFundingTime: str = ""  # noqa: N815
+    markPrice: str = ""
+    oraclePrice: str = ""
+    indexPrice: str = ""
+    fundingRate: str = ""
+    nextFundingTime: str = ""
 
 
 class Order(msgspec.Struct, rename="camel"):

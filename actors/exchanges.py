@@ -18,6 +18,7 @@ from mm.config.schema import VenueConfig
 from mm.core.instrument import Instrument
 from mm.data.store import Store
 from mm.data.synth import SynthSpec
+from mm.data.synth_like import market_params
 from mm.errors import ConfigError
 from mm.sandbox.faces import local_keys
 from mm.sandbox.process import ExchangeHandle, start_exchange
@@ -38,7 +39,8 @@ def exchange_spec(venue: VenueConfig, token: str, control_token: str = "") -> Ex
     for n, symbol in enumerate(venue.instruments):
         instrument = _listed(venue, symbol)
         if ex.flow == "synth":
-            flow = BackgroundSpec(kind="synth", seed=ex.flow_seed + n, speed=ex.speed)
+            params = {} if venue.kind == "native" else market_params(instrument)
+            flow = BackgroundSpec(kind="synth", seed=ex.flow_seed + n, speed=ex.speed, params=params)
         else:
             path = Path(ex.flow).absolute()
             instrument = replace(Store.open(path).instrument, symbol=symbol)

@@ -112,6 +112,7 @@ class RawExchange:
     clients: dict[str, RawSocket]
     urls: dict[str, Any]
     options: dict[str, Any]
+    session: aiohttp.ClientSession | None
 
     def is_control(self, socket: RawSocket, raw: bytes) -> bool:
         """Whether ccxt itself must see a frame; cheap, called for every frame."""
@@ -124,6 +125,17 @@ class RawExchange:
         return self.is_control(socket, raw)
 
     # --- what ccxt calls ---------------------------------------------------------------------------------------------
+    def open(self, lazy: bool = False) -> None:
+        """ccxt's sessions, and none that sends anything twice."""
+        parent: Any = super()
+        parent.open(lazy)
+        _send_once(self.session)
+
+    def get_socks_proxy_session(self, address: str) -> Any:
+        """The session through a proxy."""
+        parent: Any = super()
+        return _send_once(parent.get_socks_proxy_session(address))
+
     def client(self, url: str) -> RawSocket:
         """ccxt's factory of connections."""
         parent: Any = super()
@@ -143,6 +155,16 @@ class RawExchange:
         code, _reason, _url, _method, headers, body, *_request = answer
         keep_answer(code, headers, body)
         return str(parent.on_rest_response(*answer))
+
+
+def _send_once(session: Any) -> Any:
+    """aiohttp repeats GET, PUT and DELETE on a kept connection that breaks, and has no public switch for it.
+
+    A second DELETE of an order is answered "unknown order", as if it had been gone before the first.
+    """
+    if session is not None:
+        session._retry_connection = False  # noqa: SLF001
+    return session
 
 
 def make_exchange(kind: type[Any], where: Endpoints, *, proxy: str = "", timeout_s: float = 5.0, **config: Any) -> Any:

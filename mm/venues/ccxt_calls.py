@@ -7,6 +7,7 @@ for, never sent again.
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -37,6 +38,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     error: str = ""  # ccxt's complaint, "" when it had none
     data: Any = None  # parsed by ccxt, only without a complaint
+    dropped: bool = False  # the connection broke: perhaps it had been kept for too long
 
     @property
     def ok(self) -> bool:
@@ -72,14 +74,20 @@ async def attempt(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Answer:
     except BaseError as exc:
         answer.error = redacted(exchange, exc)
         answer.end = _end(answer.status, exc)
+        answer.dropped = isinstance(exc.__cause__, aiohttp.ServerDisconnectedError)
     finally:
         _answer.reset(token)
     return answer
 
 
 async def ask(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Any:
-    """The data of a query; raises ``VenueUnreachable`` whenever there is none."""
+    """The data of a query; raises ``VenueUnreachable`` whenever there is none.
+
+    Asked again once when a connection breaks, as aiohttp would: the session is told not to repeat anything by itself.
+    """
     answer = await attempt(exchange, call)
+    if answer.dropped:
+        answer = await attempt(exchange, call)
     if not answer.ok:
         raise VenueUnreachable(answer.error)
     return answer.data
@@ -101,7 +109,7 @@ def redacted(exchange: Any, fault: BaseException | None) -> str:
         value = getattr(exchange, name, None)
         if isinstance(value, str) and len(value) >= _MIN_SECRET:
             text = text.replace(value, "***")
-    text = " ".join(text.split())
+    text = re.sub(r"(?i)(signature=)[^&\s]+", r"\1***", " ".join(text.split()))
     return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"
 
 

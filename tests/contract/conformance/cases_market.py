@@ -110,7 +110,7 @@ async def disorder(rig: Rig) -> None:
             if k > 4 and not getattr(rig.faults, fault):
                 break
         assert not getattr(rig.faults, fault)
-        rig.play((ASK, rig.mid + 2 * rig.step, rig.lots("3")))
+        rig.play((ASK, rig.mid + 2 * rig.step, rig.lots("3") + len(fault)))  # a change: it frees a frame held back
         await until(market.agrees, f"the true book after {fault}")
     assert not market.errors
 

@@ -13,6 +13,7 @@ from mm.venues.base import Codec, PublicClient, TradingClient
 
 VENUES: Final = {
     "native": "mm.venues.native.venue",
+    "mexc": "mm.venues.mexc.venue",
 }
 
 

@@ -104,6 +104,7 @@ class MexcFace(Face):
             web.get(v3 + "allOrders", self._signed(trading.all_orders, "history")),
             web.get(v3 + "myTrades", self._signed(trading.my_trades, "history")),
             web.get(v3 + "account", self._signed(trading.account, "account")),
+            web.get(v3 + "selfSymbols", self._signed(trading.self_symbols, "account")),
             web.get(v3 + "tradeFee", self._signed(trading.trade_fee, "account")),
             web.get(v3 + "capital/config/getall", self._signed(trading.coin_list, "account")),
             web.post(v3 + "userDataStream", self._signed(self._new_key, "stream")),

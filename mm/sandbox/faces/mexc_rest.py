@@ -159,6 +159,10 @@ class Trading:
         data = {"makerCommission": float(maker), "takerCommission": float(taker)}
         return {"data": data, "code": 0, "msg": "success", "timestamp": self._now_ns() // 1_000_000}
 
+    def self_symbols(self, _account: Account, _params: Params) -> dict[str, Any]:
+        """``GET /api/v3/selfSymbols``: what the key may trade."""
+        return {"code": 200, "data": list(self._exchange.markets), "msg": None}
+
     def coin_list(self, _account: Account, _params: Params) -> list[dict[str, Any]]:
         """``GET /api/v3/capital/config/getall``."""
         return [{"coin": coin, "Name": coin, "networkList": []} for coin in self.coins()]

@@ -47,10 +47,13 @@ class Answer:
 
 
 class Budget(Protocol):
-    """The rate budget of an account, shared by all its processes."""
+    """The rate budget of an account, shared by all its processes. Kinds: place, amend, cancel, cancel_all, query."""
 
     async def take(self, kind: str) -> None:
         """Wait until one request of that kind may be sent."""
+
+    def note(self, kind: str) -> None:
+        """Count one that goes in any case."""
 
 
 Sends = sends.Sends

@@ -12,6 +12,7 @@ from mm.errors import ConfigError
 from mm.venues.base import Codec, PublicClient, TradingClient
 
 VENUES: Final = {
+    "hyperliquid": "mm.venues.hyperliquid.venue",
     "native": "mm.venues.native.venue",
     "mexc": "mm.venues.mexc.venue",
 }

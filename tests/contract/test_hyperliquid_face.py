@@ -107,7 +107,7 @@ async def exchange() -> AsyncIterator[Wire]:
     raw = {
         "control_token": "control-token",
         "instruments": [SPEC.instrument(base).to_dict() for base in ("BTC", "ETH")],
-        "accounts": [{"name": n, "token": f"token-of-{n}", "balance": "10000"} for n in "ab"],
+        "accounts": [{"name": n, "token": f"token-of-{n}", "balance": "100000"} for n in "ab"],
         "stp": "cancel_oldest",
         "face": "hyperliquid",
     }
@@ -340,10 +340,10 @@ def test_leverage_funding_and_the_account() -> None:
                 assert (row["delta"]["usdc"], row["delta"]["szi"]) == ("-0.5", "0.5")
                 state = await w.info("clearinghouseState")
                 (position,) = [p["position"] for p in state["assetPositions"]]
-                assert position["leverage"] == {"type": "isolated", "value": 5}
-                assert position["marginUsed"] == "10000.0"
+                assert (position["leverage"]["type"], position["leverage"]["value"]) == ("isolated", 5)
+                assert float(position["marginUsed"]) == pytest.approx(100_010 * 0.5 / 5)
                 fee = 100_010 * 0.5 * 0.00045
-                assert float(state["marginSummary"]["accountValue"]) == pytest.approx(10_000 - fee - 0.5 - 5)
+                assert float(state["marginSummary"]["accountValue"]) == pytest.approx(100_000 - fee - 0.5 - 5)
             fees = await w.info("userFees")
             assert (fees["userAddRate"], fees["userCrossRate"]) == ("0.00015", "0.00045")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final, cast
 
@@ -50,8 +49,6 @@ class HyperliquidFace(Face):
         self.actions = Actions(self.exchange, core.clock_ns, self.now_ns)
         self.info = Info(self.exchange, self.actions, self._to_ms)
         self.info.now_ms = lambda: self.now_ns() // 1_000_000
-        known = {one.symbol: int(one.max_leverage) for one in SPEC.listings}
-        self.actions.max_leverage = [known.get(s, 20) for s in self.actions.symbols]
         self.counts |= self.actions.counts
         self.actions.counts = self.counts
         self._times: dict[str, int] = {}
@@ -62,6 +59,7 @@ class HyperliquidFace(Face):
         self._fills: dict[str, list[dict[str, Any]]] = {}
         self._moved: set[str] = set()
         self._flushing = False
+        self._lids = 0
         self._by_name = {a.name: a for a in self.exchange.accounts.values()}
 
     # --- REST ---------------------------------------------------------------------------------------------------------
@@ -75,7 +73,7 @@ class HyperliquidFace(Face):
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._unreadable()
         kind = asked.get("type") if isinstance(asked, dict) else None
-        user = self.actions.users.get(str(asked.get("user", "")).lower()) if isinstance(asked, dict) else None
+        user = self.actions.signers.get(str(asked.get("user", "")).lower()) if isinstance(asked, dict) else None
         if not self.limit(user or _ANYBODY, WEIGHT, weight(str(kind))):
             return self.rate_limited_response()
         try:
@@ -220,25 +218,11 @@ class HyperliquidFace(Face):
                 raise TypeError(type(message).__name__)
 
     def _settled(self, coin: str, message: wire.Funding) -> None:
-        """Funding: the new context to all, the payment to everybody who holds a position."""
-        time_ms, rate, mark = self._to_ms(message.ts), Decimal(message.rate), Decimal(message.mark)
+        """A funding rate: kept, and told with the context."""
         self.info.rates[coin] = message.rate
-        row = {"coin": coin, "fundingRate": message.rate, "premium": "0.0", "time": time_ms}
+        row = {"coin": coin, "fundingRate": message.rate, "premium": "0.0", "time": self._to_ms(message.ts)}
         self.info.history.setdefault(coin, []).append(row)
         self.broadcast(f"activeAssetCtx:{coin}", self._context(coin))
-        for account in self.exchange.accounts.values():
-            size = self.exchange.markets[coin].instrument.size(account.ledgers[coin].lots)
-            if not size:
-                continue
-            delta = {
-                "coin": coin,
-                "usdc": hl.usd(-size * mark * rate),
-                "szi": hl.num(format(size, "f")),
-                "fundingRate": message.rate,
-            }
-            kept = {"time": time_ms, "hash": hl.NO_HASH, "delta": {"type": "funding", **delta, "nSamples": None}}
-            self.info.funding.setdefault(account.name, []).append(kept)
-            self._push(account, "userEvents", _frame("user", {"funding": {"time": time_ms, **delta}}))
 
     def on_private(self, account: Account, message: wire.Message) -> None:
         """Kept until the end of this turn: what belongs together is one message."""
@@ -255,9 +239,18 @@ class HyperliquidFace(Face):
                 self._updates.setdefault(account.name, []).append(row)
             case wire.Fill():
                 self.actions.traded(account, message)
-                self._fills.setdefault(account.name, []).append(hl.fill(message, self._to_ms(message.ts)))
+                row = hl.fill(message, self._to_ms(message.ts), self.actions.address[account.name])
+                self._fills.setdefault(account.name, []).append(row)
             case wire.Position():
                 self._moved.add(account.name)
+            case wire.FundingPaid():
+                event: dict[str, Any] = {"funding": hl.funding(message, self._to_ms(message.ts))}
+                self._push(account, "userEvents", _frame("user", event))
+            case wire.Liquidation():
+                user, value = self.actions.address[account.name], self.exchange.balance(account, message.symbol)
+                self._lids += 1
+                event = {"liquidation": hl.liquidation(message, self._lids, user, value)}
+                self._push(account, "userEvents", _frame("user", event))
             case _:
                 return
         if not self._flushing:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from mm.sandbox.account import Account, ClientOrder
-from mm.sandbox.exchange import Exchange
+from mm.sandbox.exchange import Exchange, Refused
 from mm.sandbox.faces import hyperliquid_auth as auth
 from mm.sandbox.faces import hyperliquid_wire as hl
 from mm.venues.hyperliquid.rules import price_allowed, sz_decimals
@@ -33,7 +33,6 @@ class Actions:
         self.exchange = exchange
         self.symbols = [i.symbol for i in exchange.instruments]
         self.decimals = [sz_decimals(i.lot_size) for i in exchange.instruments]
-        self.max_leverage = [40] * len(self.symbols)
         self.signers: dict[str, Account] = {}
         self.users: dict[str, Account] = {}
         self.address: dict[str, str] = {}  # account name -> address
@@ -51,7 +50,7 @@ class Actions:
         self.used: dict[str, int] = {}
         self._latest: dict[tuple[str, str], str] = {}  # (account, cloid) -> the exchange's name of the order
         self._made = 0
-        self.leverage: dict[tuple[str, str], tuple[bool, int]] = {}  # (account, coin) -> cross, value
+        self._cross: set[tuple[str, str]] = set()  # (account, coin) that asked for cross margin
 
     # --- who and whether ---------------------------------------------------------------------------------------------
     def identify(self, request: auth.Request) -> tuple[Account | None, str]:
@@ -230,19 +229,22 @@ class Actions:
 
     # --- the account --------------------------------------------------------------------------------------------------
     def _update_leverage(self, account: Account, action: auth.UpdateLeverage) -> dict[str, Any]:
-        if action.asset >= len(self.symbols) or not 1 <= action.leverage <= self.max_leverage[action.asset]:
+        """Margin is isolated in any case; what kind was asked for is remembered and shown."""
+        if action.asset >= len(self.symbols):
             return _err("Invalid leverage value")
         coin = self.symbols[action.asset]
-        was_cross, _ = self.leverage_of(account, coin)
-        if account.ledgers[coin].lots and was_cross != action.isCross:
+        if account.ledgers[coin].lots and self.is_cross(account, coin) != action.isCross:
             return _err("Cannot switch leverage type with open position.")
-        self.leverage[account.name, coin] = (action.isCross, action.leverage)
+        try:
+            self.exchange.set_leverage(account, coin, action.leverage)
+        except Refused as exc:
+            return _err(hl.NO_MARGIN_LEFT if exc.code == "insufficient_margin" else "Invalid leverage value")
+        (self._cross.add if action.isCross else self._cross.discard)((account.name, coin))
         return _default()
 
-    def leverage_of(self, account: Account, coin: str) -> tuple[bool, int]:
-        """(cross, value); a new account has cross margin at 20, or the most there is."""
-        most = self.max_leverage[self.symbols.index(coin)]
-        return self.leverage.get((account.name, coin), (True, min(20, most)))
+    def is_cross(self, account: Account, coin: str) -> bool:
+        """Whether the account asked for cross margin."""
+        return (account.name, coin) in self._cross
 
     def _schedule(self, account: Account, time_ms: int | None) -> dict[str, Any]:
         traded = self.volume_usd.get(account.name, Decimal(0))

@@ -42,7 +42,6 @@ class Info:
         self.exchange = exchange
         self.actions = actions
         self.rates: dict[str, str] = {}  # funding rate by coin
-        self.funding: dict[str, list[dict[str, Any]]] = {}  # by account name
         self.history: dict[str, list[dict[str, Any]]] = {}  # funding rates by coin
         self.now_ms: Callable[[], int] = lambda: 0
         self._to_ms = to_ms
@@ -80,7 +79,7 @@ class Info:
     # --- markets ------------------------------------------------------------------------------------------------------
     def meta(self) -> dict[str, Any]:
         """All perpetuals."""
-        return hl.meta(self.exchange.instruments, self.actions.decimals, self.actions.max_leverage)
+        return hl.meta(self.exchange.markets.values())
 
     def contexts(self) -> list[dict[str, Any]]:
         """Their contexts, in the same order."""
@@ -127,8 +126,12 @@ class Info:
         return answers[kind]()
 
     def _paid(self, account: Account | None, start_ms: int) -> list[dict[str, Any]]:
-        rows = self.funding.get(account.name, []) if account else []
-        return [row for row in rows if row["time"] >= start_ms][:FUNDING_PAGE]
+        rows = [hl.funding(row, self._to_ms(row.ts)) for row in (account.funding if account else ())]
+        kept = [
+            {"time": row.pop("time"), "hash": hl.NO_HASH, "delta": {"type": "funding", **row, "nSamples": None}}
+            for row in rows
+        ]
+        return [row for row in kept if row["time"] >= start_ms][:FUNDING_PAGE]
 
     def _limits(self, account: Account | None) -> dict[str, Any]:
         volume = self.actions.volume_usd.get(account.name, Decimal(0)) if account else Decimal(0)
@@ -158,11 +161,12 @@ class Info:
         self, account: Account | None, start_ms: int, end_ms: int = 1 << 60, *, newest: bool = False
     ) -> list[Any]:
         """A page of fills: the newest first, or from a time on, oldest first."""
-        known = account.fills if account else []
-        if newest:
-            return [hl.fill(f, self._to_ms(f.ts)) for f in reversed(known[-PAGE:])]
+        if account is None:
+            return []
+        known, user = account.fills, self.actions.address[account.name]
         first = bisect_left(known, start_ms, key=lambda f: self._to_ms(f.ts))
-        rows = [hl.fill(f, self._to_ms(f.ts)) for f in known[first : first + PAGE]]
+        page = known[: -PAGE - 1 : -1] if newest else known[first : first + PAGE]
+        rows = [hl.fill(f, self._to_ms(f.ts), user) for f in page]
         return [row for row in rows if row["time"] <= end_ms]
 
     def _fees(self, account: Account | None) -> dict[str, Any]:
@@ -179,35 +183,37 @@ class Info:
         }
 
     def clearinghouse(self, account: Account | None) -> dict[str, Any]:
-        """Positions and money. Every position is margined at its notional over the chosen leverage."""
+        """Positions and money."""
         rows: list[dict[str, Any]] = []
         cash = notional = signed = profit = margin = Decimal(0)
         if account is not None:
-            cash = self.exchange.balance(account, self.exchange.instruments[0].symbol)
+            cash = self.exchange.balance(account, self.actions.symbols[0])
         for coin, market in self.exchange.markets.items():
-            ledger = account.ledgers[coin] if account else None
-            if account is None or ledger is None or not ledger.lots:
+            if account is None or not account.ledgers[coin].lots:
                 continue
-            size, mark = market.instrument.size(ledger.lots), hl.mark_price(market)
-            entry = ledger.entry or mark
-            cross, leverage = self.actions.leverage_of(account, coin)
-            value, gain = size * mark, size * (mark - entry)
-            used = abs(value) / leverage
+            p = self.exchange.position(account, coin, 0)
+            size, mark = Decimal(p.size), hl.mark_price(market)
+            value, gain, used = size * mark, Decimal(p.unrealised), Decimal(p.margin)
             notional, signed, profit, margin = notional + abs(value), signed + value, profit + gain, margin + used
+            funding = account.ledgers[coin].funding
             rows.append({
                 "type": "oneWay",
                 "position": {
                     "coin": coin,
-                    "szi": hl.num(format(size, "f")),
-                    "leverage": {"type": "cross" if cross else "isolated", "value": leverage},
-                    "entryPx": hl.num(format(round(entry, 6), "f")),
+                    "szi": hl.num(p.size),
+                    "leverage": {
+                        "type": "cross" if self.actions.is_cross(account, coin) else "isolated",
+                        "value": p.leverage,
+                        "rawUsd": hl.usd(used + gain - value),
+                    },
+                    "entryPx": hl.num(format(round(Decimal(p.entry or mark), 6), "f")),
                     "positionValue": hl.usd(abs(value)),
                     "unrealizedPnl": hl.usd(gain),
                     "returnOnEquity": hl.usd(gain / used if used else Decimal(0)),
-                    "liquidationPx": None,
+                    "liquidationPx": None if p.liquidation is None else hl.num(p.liquidation),
                     "marginUsed": hl.usd(used),
-                    "maxLeverage": self.actions.max_leverage[self.actions.symbols.index(coin)],
-                    "cumFunding": {"allTime": hl.usd(-ledger.funding), "sinceOpen": "0.0", "sinceChange": "0.0"},
+                    "maxLeverage": market.rules.max_leverage,
+                    "cumFunding": {"allTime": hl.usd(-funding), "sinceOpen": "0.0", "sinceChange": "0.0"},
                 },
             })  # fmt: skip
         summary = {

@@ -7,14 +7,14 @@ time too near.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
-from mm.core.instrument import Instrument
 from mm.sandbox.account import ClientOrder
 from mm.sandbox.market import Market
+from mm.venues.hyperliquid.rules import sz_decimals
 from mm.venues.native import wire
 
 DEPTH: Final = 20
@@ -31,6 +31,10 @@ MODIFY_FAILED: Final = "Error placing new order during modify: "
 NO_MATCH: Final = "Order could not immediately match against any resting orders."
 TOO_EARLY: Final = "Scheduled cancel time too early, must be at least 5 seconds from now."  # words not established
 SAME_CLOID: Final = "Client order id already used."  # words not established
+NO_MARGIN_LEFT: Final = (
+    "Isolated position does not have sufficient margin available to decrease leverage. "
+    "To decrease leverage, add margin to the position."
+)
 _WORDS: Final = {
     "bad_px": TICK,
     "bad_qty": BAD_SIZE,
@@ -125,14 +129,8 @@ def trade(coin: str, row: wire.Trade, time_ms: int) -> dict[str, Any]:
 
 
 def mark_price(market: Market) -> Decimal:
-    """The mark, else the middle of the book, else a price at which the venue's grid is the instrument's."""
-    instrument, engine = market.instrument, market.engine
-    if market.mark is not None:
-        return instrument.price(market.mark)
-    bid, ask = engine.best_bid, engine.best_ask
-    if bid is not None and ask is not None:
-        return instrument.price(bid + ask) / 2
-    return instrument.price(50_000 if bid is None else bid)
+    """The mark, else a price at which the venue's grid is the instrument's."""
+    return market.instrument.price(50_000 if market.mark is None else market.mark)
 
 
 def asset_ctx(market: Market, funding: str) -> dict[str, Any]:
@@ -152,12 +150,16 @@ def asset_ctx(market: Market, funding: str) -> dict[str, Any]:
     }
 
 
-def meta(instruments: Sequence[Instrument], decimals: Sequence[int], leverage: Sequence[int]) -> dict[str, Any]:
+def meta(markets: Iterable[Market]) -> dict[str, Any]:
     """The universe of perpetuals."""
-    rows = zip(instruments, decimals, leverage, strict=True)
     universe = [
-        {"szDecimals": d, "name": i.symbol, "maxLeverage": int(lev), "marginTableId": n}
-        for n, (i, d, lev) in enumerate(rows)
+        {
+            "szDecimals": sz_decimals(market.instrument.lot_size),
+            "name": market.instrument.symbol,
+            "maxLeverage": market.rules.max_leverage,
+            "marginTableId": n,
+        }
+        for n, market in enumerate(markets)
     ]
     return {"universe": universe, "marginTables": [], "collateralToken": 0}
 
@@ -214,9 +216,9 @@ def order_status(order: ClientOrder) -> str:
     return order.status
 
 
-def fill(row: wire.Fill, time_ms: int) -> dict[str, Any]:
+def fill(row: wire.Fill, time_ms: int, user: str) -> dict[str, Any]:
     """WsFill. ``closedPnl`` is not kept (0.0)."""
-    side = wire.SIDE_SIGN[row.side]
+    side, liquidated = wire.SIDE_SIGN[row.side], row.oid == 0
     after, size = Decimal(row.pos), Decimal(row.qty)
     before = after - side * size
     out = {
@@ -226,7 +228,7 @@ def fill(row: wire.Fill, time_ms: int) -> dict[str, Any]:
         "side": SIDE[row.side],
         "time": time_ms,
         "startPosition": num(format(before, "f")),
-        "dir": _direction(before, after),
+        "dir": f"Liquidated Isolated {'Long' if before > 0 else 'Short'}" if liquidated else _direction(before, after),
         "closedPnl": "0.0",
         "hash": NO_HASH,
         "oid": row.oid,
@@ -238,7 +240,32 @@ def fill(row: wire.Fill, time_ms: int) -> dict[str, Any]:
     cloid = cloid_of(row.cid)
     if cloid is not None:
         out["cloid"] = cloid
+    if liquidated:
+        out["liquidation"] = {"liquidatedUser": user, "markPx": num(row.px), "method": "market"}
     return out
+
+
+def funding(row: wire.FundingPaid, time_ms: int) -> dict[str, Any]:
+    """WsUserFunding."""
+    return {
+        "time": time_ms,
+        "coin": row.symbol,
+        "usdc": usd(Decimal(row.amount)),
+        "szi": num(row.size),
+        "fundingRate": row.rate,
+    }
+
+
+def liquidation(row: wire.Liquidation, lid: int, user: str, value: Decimal) -> dict[str, Any]:
+    """WsLiquidation; ``value`` is what the account has left."""
+    notional = abs(Decimal(row.size)) * Decimal(row.px)
+    return {
+        "lid": lid,
+        "liquidator": "0x" + "0" * 40,
+        "liquidated_user": user,
+        "liquidated_ntl_pos": usd(notional),
+        "liquidated_account_value": usd(value),
+    }
 
 
 def _direction(before: Decimal, after: Decimal) -> str:

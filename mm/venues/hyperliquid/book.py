@@ -1,8 +1,9 @@
 """One instrument's public side as the codec keeps it: the visible book, and what was seen before. Pure.
 
 Hyperliquid sends the twenty best levels whole, and the touch between them, without sequence numbers: nothing can be
-missing that the next frame does not say again. What can happen is a frame older than the last one; times tell. Events
-are the differences between what was visible and what is; a level that has left the window is gone.
+missing that the next frame does not say again. What can happen is a frame older than the last one; times tell. A whole
+book is a snapshot: all its levels, and an end for each that is no longer visible (so nobody sees an empty book in
+between); only the first one, or one that was asked for, clears. A touch is told as the difference that it makes.
 """
 
 from __future__ import annotations
@@ -100,18 +101,19 @@ class Visible:
         new_bids, new_asks = self.grid.levels(bids, up=False), self.grid.levels(asks, up=True)
         if new_bids and new_asks and max(new_bids) >= min(new_asks):
             raise ValueError(f"crossed book: {max(new_bids)} and {min(new_asks)} ticks")
-        ts, rows, flags = time_ms * 1_000_000, [], 0
+        ts, i = time_ms * 1_000_000, self.i
+        rows: list[Row] = []
         if not self.valid:
-            flags = SNAPSHOT
             self._bids, self._asks = {}, {}
             self.valid, self.since_ms = True, time_ms
             rows = [
-                (ts, ts_recv_ns, 0, 0, self.i, CLEAR_BID, SNAPSHOT),
-                (ts, ts_recv_ns, 0, TOP_TICK, self.i, CLEAR_ASK, SNAPSHOT),
+                (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
+                (ts, ts_recv_ns, 0, TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
             ]
         self.time_ms = time_ms
-        rows += self._move(BID, self._bids, new_bids, ts, ts_recv_ns, flags)
-        rows += self._move(ASK, self._asks, new_asks, ts, ts_recv_ns, flags)
+        for kind, old, new in ((BID, self._bids, new_bids), (ASK, self._asks, new_asks)):
+            rows += [(ts, ts_recv_ns, 0, tick, i, kind, SNAPSHOT) for tick in old if tick not in new]
+            rows += [(ts, ts_recv_ns, lots, tick, i, kind, SNAPSHOT) for tick, lots in new.items()]
         self._bids, self._asks = new_bids, new_asks
         return rows
 
@@ -128,8 +130,10 @@ class Visible:
         asks = {tick: lots for tick, lots in self._asks.items() if tick >= high} | best_ask
         self.time_ms = time_ms
         ts = time_ms * 1_000_000
-        rows = self._move(BID, self._bids, bids, ts, ts_recv_ns, 0)
-        rows += self._move(ASK, self._asks, asks, ts, ts_recv_ns, 0)
+        rows: list[Row] = []
+        for kind, old, new in ((BID, self._bids, bids), (ASK, self._asks, asks)):
+            rows += [(ts, ts_recv_ns, 0, tick, self.i, kind, 0) for tick in old if tick not in new]
+            rows += [(ts, ts_recv_ns, n, tick, self.i, kind, 0) for tick, n in new.items() if old.get(tick) != n]
         self._bids, self._asks = bids, asks
         return rows
 
@@ -141,9 +145,3 @@ class Visible:
             del self._trades[next(iter(self._trades))]
         self._trades[tid] = None
         return True
-
-    def _move(self, kind: int, old: Levels, new: Levels, ts: int, ts_recv_ns: int, flags: int) -> list[Row]:
-        i = self.i
-        rows = [(ts, ts_recv_ns, 0, tick, i, kind, flags) for tick in old if tick not in new]
-        rows += [(ts, ts_recv_ns, lots, tick, i, kind, flags) for tick, lots in new.items() if old.get(tick) != lots]
-        return rows

@@ -53,7 +53,7 @@ class HyperliquidCodec:
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._prefix = prefix
         self._cids: dict[int, str] = {}  # the venue's number -> client order id, for fills that do not say it
-        self._rejected: dict[str, None] = {}
+        self._told: dict[tuple[int, int | str], None] = {}  # (kind, the venue's number or our id): reported
         self._decode: Callable[[bytes], m.AnyFrame] = msgspec.json.Decoder(m.AnyFrame).decode
 
     def reset(self) -> None:
@@ -168,10 +168,13 @@ class HyperliquidCodec:
                 continue
             self._remember(order.oid, cid)
             replaced = kind == CANCELED and last.get(order.cloid or "", order.oid) != order.oid
-            if kind == FILL or replaced or (kind == REJECT and cid in self._rejected):
+            if kind == FILL or replaced:
+                self._first(ACK, order.oid)  # an answer that comes now is late
                 continue
-            if kind == REJECT:
-                self._note_rejected(cid)
+            if not self._first(kind, cid if kind == REJECT else order.oid):
+                continue
+            if kind == CANCELED:
+                self._first(ACK, order.oid)
             book, side = self._find(order.coin), m.SIDE_SIGN[order.side]
             lots, tick = book.grid.units.lots(order.sz), book.grid.tick(order.limitPx, up=side < 0)
             reason = "" if kind == ACK else u.status
@@ -212,6 +215,8 @@ class HyperliquidCodec:
             return Decoded()
         oid = status.resting.oid
         self._remember(oid, r.cid)
+        if not self._first(ACK, oid):
+            return Decoded()
         return self._answer(r, ExecDetail(r.cid, str(oid)), ACK, ts_recv_ns)
 
     def _refused(self, r: replies.Reply, reason: str, ts_recv_ns: int) -> Decoded:
@@ -219,9 +224,8 @@ class HyperliquidCodec:
             if reason.startswith(ORDER_GONE):  # its cancel is told by orderUpdates
                 return Decoded(error=f"amend {r.cid}: {reason}")
             return self._answer(r, ExecDetail(r.cid, reason=reason), CANCEL_REJECT, ts_recv_ns)
-        if r.cid in self._rejected:
+        if not self._first(REJECT, r.cid):
             return Decoded()
-        self._note_rejected(r.cid)
         return self._answer(r, ExecDetail(r.cid, reason=reason), REJECT, ts_recv_ns)
 
     def _answer(self, r: replies.Reply, detail: ExecDetail, kind: int, ts_recv_ns: int) -> Decoded:
@@ -238,10 +242,14 @@ class HyperliquidCodec:
             del self._cids[next(iter(self._cids))]
         self._cids[oid] = cid
 
-    def _note_rejected(self, cid: str) -> None:
-        if len(self._rejected) >= _KEPT_CIDS:
-            del self._rejected[next(iter(self._rejected))]
-        self._rejected[cid] = None
+    def _first(self, kind: int, which: int | str) -> bool:
+        """Whether a report of an order is the first of its kind: answer and update say the same."""
+        if (kind, which) in self._told:
+            return False
+        if len(self._told) >= _KEPT_CIDS:
+            del self._told[next(iter(self._told))]
+        self._told[kind, which] = None
+        return True
 
     def _find(self, coin: str) -> Visible:
         try:

@@ -6,7 +6,7 @@ Field names are the venue's. Prices and sizes are decimal strings, times millise
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -343,6 +343,25 @@ class UserFees(msgspec.Struct):
     userAddRate: str  # noqa: N815
 
 
+class ExchangeStatus(msgspec.Struct):
+    """The venue's clock."""
+
+    time: Millis
+
+
+class AgentOf(msgspec.Struct):
+    """Whose agent an address is."""
+
+    user: str = ""
+
+
+class UserRole(msgspec.Struct):
+    """What an address is: user, agent, vault, subAccount or missing."""
+
+    role: str
+    data: AgentOf | None = None
+
+
 class PerpMeta(msgspec.Struct):
     """One perpetual; its index in the universe is its asset number."""
 
@@ -362,8 +381,3 @@ def balance_of(state: Clearinghouse) -> Decimal:
     """Money of an account without unrealised profit; raises ``ArithmeticError`` for what is no number."""
     unrealised = (Decimal(p.position.unrealizedPnl) for p in state.assetPositions)
     return Decimal(state.marginSummary.accountValue) - sum(unrealised, Decimal(0))
-
-
-def read(answer: Any, kind: Any) -> Any:
-    """A REST answer as a type; raises ``msgspec.ValidationError``."""
-    return msgspec.convert(answer, kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from decimal import Decimal
 
 from mm.core.types import SELL
 from mm.errors import RaymakerError
@@ -131,7 +132,7 @@ async def dropped(rig: Rig) -> None:
     rig.figures["reconnect ms"] = (time.perf_counter() - begun) * 1e3
     (missed,) = await trader.client.fills(since_ns)
     (true,) = trader.account.fills
-    assert (missed.client_order_id, str(missed.size), missed.maker) == (trader.cid(n), true.qty, True)
+    assert (missed.client_order_id, missed.size, missed.maker) == (trader.cid(n), Decimal(true.qty), True)
     assert (await trader.client.position(rig.symbol)).size == trader.held()
     rig.play((SELL, rig.mid, rig.lots("0.03")))
     await until(lambda: len({missed.trade_id} | {t.detail.trade_id for t in trader.filled(n)}) == 2, "the second fill")

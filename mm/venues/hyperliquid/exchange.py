@@ -1,0 +1,142 @@
+"""ccxt's Hyperliquid with raw frames, nonces that no two instances share, and without ccxt's fee for itself.
+
+Stock ccxt approves a builder on first use and then attaches it to every order (one basis point to ccxt), and sets
+itself as referrer. Nothing of that happens here: the two calls that would do it are empty, and orders are built by us
+(``mm.venues.hyperliquid.client``), so that none has a builder at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import ccxt.pro
+
+from mm.errors import VenueUnreachable
+from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange
+from mm.venues.ccxt_calls import Answer, attempt, redacted
+from mm.venues.settings import credentials, endpoints, proxy
+
+VENUE: Final = "hyperliquid"
+KEYS: Final = ("wallet_address", "private_key")
+TIMEOUT_S: Final = 5.0
+_ANSWER: Final = b'{"channel":"subscriptionResponse"'
+_CONTROL: Final = (b'{"channel":"pong"', b'{"channel":"error"')
+
+
+class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # ccxt has no types
+    """See the module. ``url``: the one WebSocket address."""
+
+    last_nonce: ClassVar[dict[str, int]] = {}  # by key, of all instances of this process
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__(config)
+        self.answers = 0
+        self.answered = asyncio.Event()
+        self.stall_s = SILENCE_S
+
+    @property
+    def url(self) -> str:
+        """Where all streams are."""
+        return str(self.urls["api"]["ws"]["public"])
+
+    # --- what ccxt calls ---------------------------------------------------------------------------------------------
+    def client(self, url: str) -> RawSocket:
+        """A connection that is given up after ``stall_s`` without a frame or pong."""
+        socket = super().client(url)
+        socket.silence_s, socket.idle_s = self.stall_s, self.stall_s / 3
+        return socket
+
+    def is_control(self, _socket: RawSocket, raw: bytes) -> bool:
+        """Pongs and errors; answers to subscriptions are counted here, ccxt would end a watch that we renew."""
+        if raw.startswith(_ANSWER):
+            self.answers += 1
+            self.answered.set()
+            return False
+        return raw.startswith(_CONTROL)
+
+    def handle_error_message(self, client: RawSocket, message: Any) -> Any:
+        """A complaint does not end the connection: the codec tells it."""
+        return True if message.get("channel") == "error" else super().handle_error_message(client, message)
+
+    def incrementing_nonce(self) -> int:
+        """Milliseconds, above every nonce that this process has used with the same key."""
+        key = str(self.privateKey)
+        self.last_nonce[key] = nonce = max(int(self.milliseconds()), self.last_nonce.get(key, 0) + 1)
+        return nonce
+
+    async def initialize_client(self) -> bool:
+        """No builder, no referrer."""
+        return True
+
+    async def handle_builder_fee_approval(self) -> bool:
+        """Never approved."""
+        return True
+
+    async def set_ref(self) -> bool:
+        """Never set."""
+        return True
+
+    # --- for the clients ---------------------------------------------------------------------------------------------
+    @property
+    def agent(self) -> str:
+        """The address behind the key that signs."""
+        return str(self.eth_get_address_from_private_key(self.privateKey)).lower()
+
+    async def act(self, action: Mapping[str, Any]) -> Answer:
+        """Sign and send one action; never raises for what the venue or the network did."""
+        nonce = self.incrementing_nonce()
+        body = {"action": action, "nonce": nonce, "signature": self.sign_l1_action(action, nonce)}
+        return await attempt(self, lambda: self.privatePostExchange(body))
+
+    async def streams(self, subscriptions: Sequence[Mapping[str, str]], timeout_s: float) -> list[asyncio.Future[Any]]:
+        """Subscribe; each future ends in an error when the connection does.
+
+        Raises:
+            VenueUnreachable: no connection, or the venue did not take the subscriptions in time.
+        """
+        self.answers = 0
+        watches = [
+            asyncio.ensure_future(self.watch(self.url, name, {"method": "subscribe", "subscription": dict(s)}, name))
+            for s in subscriptions
+            for name in [":".join(s.values())]
+        ]
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.answers < len(subscriptions) and not any(w.done() for w in watches):
+                    self.answered.clear()
+                    waiter = asyncio.ensure_future(self.answered.wait())
+                    await asyncio.wait([waiter, *watches], return_when=asyncio.FIRST_COMPLETED)
+                    waiter.cancel()
+        except TimeoutError:
+            pass
+        if self.answers >= len(subscriptions) and not any(w.done() for w in watches):
+            return watches
+        faults = [w.exception() for w in watches if w.done() and not w.cancelled()]
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+        raise VenueUnreachable(f"{self.id}: no subscription ({redacted(self, faults[0]) if faults else 'no answer'})")
+
+
+def make_hyperliquid(options: Mapping[str, Any], *, private: bool) -> Hyperliquid:
+    """An exchange by a client's options; raises ``ConfigError``."""
+    where = endpoints(VENUE, options)
+    keys = credentials(VENUE, options, KEYS) if private else {}
+    exchange: Hyperliquid = make_exchange(
+        Hyperliquid,
+        where,
+        proxy=proxy(options, where),
+        timeout_s=float(options.get("timeout_s", TIMEOUT_S)),
+        walletAddress=keys.get("wallet_address", "").lower(),
+        privateKey=keys.get("private_key", ""),
+        options={
+            "refSet": True,
+            "builderFee": False,
+            "approvedBuilderFee": False,
+            "sandboxMode": options.get("network") == "testnet",  # the testnet signs with another source
+        },
+    )
+    exchange.stall_s = float(options.get("stall_s", SILENCE_S))
+    return exchange

@@ -63,7 +63,8 @@ class ExecutorActor(LoopActor):
         venue = get_venue(spec.venue_config.kind)
         account = keys.read(spec.run_id, spec.venue_config.name)
         budget = exchanges.budget(spec.venue_config, account)
-        self._client = venue.make_trading(spec.options | account | ({"budget": budget} if budget else {}))
+        own = {"symbols": self._symbols} | ({"budget": budget} if budget else {})
+        self._client = venue.make_trading(spec.options | account | own)
         try:
             self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)
         except (DataError, OSError):

@@ -26,6 +26,9 @@ SPEC: Final = VenueSpec(
     self_trade="not documented; the dearest assumption: the new order is refused",
     sim_self_trade="reject",
     funding_interval_h=None,
-    rates=(RateRule("requests", 20, 1.0),),
-    rates_source="ccxt 4.5.90: 50 ms between requests; the venue's own figure could not be read",
+    rates=(RateRule("weight of requests", 300, 10.0, (("place", 1), ("cancel", 1), ("cancel_all", 1), ("query", 10))),),
+    rates_source=(
+        "copies of the venue's documentation, read 2026-11-20, disagree: 500 in 10 s for each endpoint, or 300 of "
+        "weight in 10 s for an address; the stricter is taken, every query at the weight of the dearest"
+    ),
 )  # fmt: skip

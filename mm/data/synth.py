@@ -26,7 +26,7 @@ from mm.core.instrument import Instrument
 from mm.core.types import EVENT, FUNDING_RATE_UNIT, RecArray, records
 from mm.data.rng import seed_rng
 from mm.data.store import Store, StoreWriter
-from mm.data.synth_kernel import FLOW, RING, SLACK, FlowParams, flow
+from mm.data.synth_kernel import FLOW, RING, SLACK, FlowParams, flow, join_path
 from mm.errors import ConfigError
 
 _S: Final = 1e9
@@ -89,6 +89,11 @@ class SynthSpec:
     funding_rate: float = 1e-5
     funding_sd: float = 1e-5
 
+    fair_seed: int | None = None  # flows of one seed share a fair price that begins at start_ts_ns; None: one's own
+    basis_bps: float = 0.0  # of this flow's fair price over the shared one
+    delay_ms: float = 0.0  # this flow follows the shared one so much later
+    impact_half_life_s: float = 2.0  # own trades move the fair price off the shared one for a while
+
     feed_latency_ms: float = 2.0
     feed_jitter_ms: float = 0.5
 
@@ -97,7 +102,7 @@ class SynthSpec:
             value = getattr(self, f.name)
             if (
                 isinstance(value, (int, float))
-                and f.name != "funding_rate"
+                and f.name not in ("funding_rate", "basis_bps")
                 and not (math.isfinite(value) and value >= 0)
             ):
                 raise ConfigError(f"synthetic flow: {f.name} must be finite and not negative, got {value}")
@@ -109,6 +114,12 @@ class SynthSpec:
             raise ConfigError(
                 f"synthetic flow: funding_interval_s must be 0 (never) or at least 0.01, got {self.funding_interval_s}"
             )
+        if self.fair_seed is not None and not (self.fair_moves_per_s > 0 and self.impact_half_life_s > 0):
+            raise ConfigError(
+                "synthetic flow: a shared fair price needs fair_moves_per_s and impact_half_life_s above 0"
+            )
+        if abs(self.basis_bps) > 1_000:
+            raise ConfigError(f"synthetic flow: basis_bps must be in -1000..1000, got {self.basis_bps}")
         if self.min_edge_ticks > 100:
             raise ConfigError(f"synthetic flow: min_edge_ticks must be at most 100, got {self.min_edge_ticks}")
         if not 0 < self.level_density <= 1:
@@ -157,20 +168,32 @@ class SynthSpec:
             funding_sd=self.funding_sd / FUNDING_RATE_UNIT,
             latency=self.feed_latency_ms * 1e6,
             jitter=self.feed_jitter_ms * 1e6,
+            path_wait=0.0 if self.fair_seed is None else _wait(self.fair_moves_per_s),
+            path_jump=min(self.jumps_per_hour / 3600 / self.fair_moves_per_s, 1.0) if self.fair_moves_per_s else 0.0,
+            path_base=self.mid0_ticks * (1.0 + self.basis_bps * _BP),
+            path_delay=self.delay_ms * 1e6,
+            own_decay=math.log(2.0) / (self.impact_half_life_s * _S) if self.impact_half_life_s else 0.0,
         )
 
 
 class SynthFlow:
-    """An endless stream of events: ``next_chunk`` again and again. Same spec and seed, same rows."""
+    """An endless stream of events: ``next_chunk`` again and again. Same spec and seed, same rows.
 
-    def __init__(self, spec: SynthSpec, seed: int) -> None:
+    ``late_ns``: join a shared fair price so long after it began.
+    """
+
+    def __init__(self, spec: SynthSpec, seed: int, late_ns: int = 0) -> None:
         self.spec = spec
-        self.until_ns = spec.start_ts_ns  # exchange time up to which rows were handed out
+        self.until_ns = spec.start_ts_ns + late_ns  # exchange time up to which rows were handed out
         self._params = spec.params()
         self._rng = seed_rng(seed)
         self._state = records(1, FLOW)
-        self._state[0].now_ns = spec.start_ts_ns
+        self._state[0].now_ns = self.until_ns
         self._state[0].fair = spec.mid0_ticks
+        self._path_rng = seed_rng(spec.fair_seed or 0)
+        if spec.fair_seed is not None:
+            self._state[0].path_ns = spec.start_ts_ns
+            join_path(self._params, self._state[0], self._path_rng, self.until_ns)
         self._bids = np.zeros(RING, np.int64)
         self._asks = np.zeros(RING, np.int64)
         self._buffer = records(4 * SLACK, EVENT)
@@ -181,7 +204,10 @@ class SynthFlow:
         parts = []
         done = False
         while not done:
-            n, done = flow(self._params, self._state[0], self._rng, self._bids, self._asks, self._buffer, self.until_ns)
+            n, done = flow(
+                self._params, self._state[0], self._rng, self._path_rng, self._bids, self._asks, self._buffer,
+                self.until_ns,
+            )  # fmt: skip
             parts.append(self._buffer[:n].copy())
         return parts[0] if len(parts) == 1 else np.concatenate(parts).view(np.recarray)
 

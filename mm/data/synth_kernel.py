@@ -61,11 +61,20 @@ class FlowParams(NamedTuple):
     funding_sd: float
     latency: float
     jitter: float
+    path_wait: float  # mean wait between moves of the shared fair price; 0: the flow has a walk of its own
+    path_jump: float  # probability that such a move is a jump
+    path_base: float  # ticks: what the shared path multiplies, basis included
+    path_delay: float
+    own_decay: float  # 1/ns: how fast the flow's own impact gives way to the shared path
 
 
 FLOW = np.dtype(
     [
         ("fair", "f8"),  # ticks
+        ("path", "f8"),  # log of the shared path
+        ("path_ns", "i8"),  # its own time, without the delay
+        ("own", "f8"),  # log deviation from it by the impact of own trades
+        ("own_ns", "i8"),
         ("now_ns", "i8"),  # time of the newest message
         ("recv_ns", "i8"),
         ("bb", "i8"),  # best bid, lo - 1 when there is none
@@ -299,11 +308,13 @@ def market_order(p: FlowParams, s: Rec, rng: Levels, bids: Levels, asks: Levels,
         if u < buy:
             n = take_asks(s, asks, out, n, lots, s.ba + p.walk_ticks)
             s.fair *= math.exp(impact)
+            s.own += impact
             s.heat_buy += own
             s.heat_sell += cross
         else:
             n = take_bids(s, bids, out, n, lots, s.bb - p.walk_ticks)
             s.fair = max(10.0, s.fair * math.exp(-impact))
+            s.own -= impact
             s.heat_sell += own
             s.heat_buy += cross
         wake_makers(p, s, rng, t)
@@ -322,9 +333,44 @@ def wake_makers(p: FlowParams, s: Rec, rng: Levels, t: int) -> None:
 def move_fair(p: FlowParams, s: Rec, rng: Levels, t: int, sd: float) -> None:
     """The fair price moves: makers will follow, and some informed trader may be first."""
     s.fair = max(10.0, s.fair * math.exp(sd * normal(rng)))
+    react(p, s, rng, t)
+
+
+@kernel
+def react(p: FlowParams, s: Rec, rng: Levels, t: int) -> None:
+    """What follows a move of the fair price."""
     wake_makers(p, s, rng, t)
     if uniform(rng) < p.informed_share and s.t_informed == NEVER:
         s.t_informed = after(t, expo(rng, p.informed_wait))
+
+
+@kernel
+def step_path(p: FlowParams, s: Rec, path_rng: Levels) -> None:
+    """The next move of the shared path: every flow of the seed draws the same, whatever else it does."""
+    s.path += p.fair_sd * normal(path_rng)
+    if uniform(path_rng) < p.path_jump:
+        s.path += p.jump_sd * normal(path_rng)
+    s.path_ns = after(s.path_ns, expo(path_rng, p.path_wait))
+    s.t_fair = s.path_ns + int(p.path_delay)
+
+
+@kernel
+def follow_path(p: FlowParams, s: Rec, t: int) -> None:
+    """The fair price is the shared one at its basis, and what is left of the flow's own impact."""
+    s.own *= math.exp(-p.own_decay * (t - s.own_ns))
+    s.own_ns = t
+    s.fair = max(10.0, p.path_base * math.exp(s.path + s.own))
+
+
+@kernel
+def join_path(p: FlowParams, s: Rec, path_rng: Levels, t: int) -> None:
+    """Begin at ``t`` with the path as it stands then; ``s.path_ns`` is when it began."""
+    s.path_ns = after(s.path_ns, expo(path_rng, p.path_wait))
+    s.t_fair = s.path_ns + int(p.path_delay)
+    while s.t_fair < t:
+        step_path(p, s, path_rng)
+    s.own_ns = t
+    follow_path(p, s, t)
 
 
 @kernel
@@ -343,8 +389,11 @@ def start_clocks(p: FlowParams, s: Rec, rng: Levels) -> None:
     """First firing times; ``s.now_ns`` and ``s.fair`` are set."""
     t = s.now_ns
     s.heat_ns = t
-    s.t_fair = after(t, expo(rng, p.fair_wait))
-    s.t_jump = after(t, expo(rng, p.jump_wait))
+    if p.path_wait > 0.0:
+        s.t_jump = NEVER
+    else:
+        s.t_fair = after(t, expo(rng, p.fair_wait))
+        s.t_jump = after(t, expo(rng, p.jump_wait))
     s.t_churn = after(t, expo(rng, p.churn_wait))
     s.t_funding = after(t, p.funding_wait)
     s.t_informed = NEVER
@@ -354,7 +403,7 @@ def start_clocks(p: FlowParams, s: Rec, rng: Levels) -> None:
 
 @kernel
 def flow(
-    p: FlowParams, s: Rec, rng: Levels, bids: Levels, asks: Levels, out: RecArray, until_ns: int
+    p: FlowParams, s: Rec, rng: Levels, path_rng: Levels, bids: Levels, asks: Levels, out: RecArray, until_ns: int
 ) -> tuple[int, bool]:
     """Write the messages with exchange time below ``until_ns``: (rows written, whether all of them fitted)."""
     n = 0
@@ -378,6 +427,10 @@ def flow(
             s.t_maker = NEVER
         elif t == s.t_order:
             n = market_order(p, s, rng, bids, asks, out, n, t)
+        elif t == s.t_fair and p.path_wait > 0.0:
+            step_path(p, s, path_rng)
+            follow_path(p, s, t)
+            react(p, s, rng, t)
         elif t == s.t_fair:
             move_fair(p, s, rng, t, p.fair_sd)
             s.t_fair = after(t, expo(rng, p.fair_wait))

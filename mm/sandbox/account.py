@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final, Literal
 
+from mm.core.account_ledger import Ledger
 from mm.core.instrument import Instrument
-from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
 from mm.sandbox.spec import AccountSpec
 from mm.venues.native import wire

@@ -4,7 +4,8 @@ A position is backed by its initial margin (value at entry over leverage) or by 
 unrealised profit stands behind it alone. Orders need the margin of the position they could make: of bids and asks only
 one side can add to it, so the larger counts, and what merely closes needs nothing. Maintenance margin is tiered,
 ``max_i(value * rate_i - deduction_i)``; a position is taken over at the mark at which margin and unrealised profit no
-longer exceed it, and loses no more than its margin. Amounts are in the settlement currency (``mm.sandbox.ledger``).
+longer exceed it, and loses no more than its margin. Amounts are in the settlement currency, as in
+``mm.core.account_ledger``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 from decimal import Context, Decimal
 from typing import Final
 
+from mm.core.account_ledger import Ledger
 from mm.core.perps import liquidation_inverse, liquidation_linear
 from mm.sandbox.account import Account, ClientOrder, currency_of
-from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
 
 _EXACT: Final = Context(prec=50)

@@ -94,7 +94,7 @@ class Server:
         self._stop = asyncio.Event()
         instruments = {i.symbol: i for i in self.exchange.instruments}
         self._flows: list[tuple[str, Background]] = [
-            (symbol, make_background(instruments[symbol], raw)) for symbol, raw in spec.background.items()
+            (symbol, make_background(instruments[symbol], raw, clock())) for symbol, raw in spec.background.items()
         ]
         self.face = make_face(spec.face, self) if spec.face else None
 

@@ -28,13 +28,21 @@ class AccountSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class BackgroundSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Where a market's anonymous flow comes from; ``params`` are fields of ``mm.data.synth.SynthSpec``."""
+    """Where a market's anonymous flow comes from; ``params`` are fields of ``mm.data.synth.SynthSpec``.
+
+    Markets of several exchange processes move together without talking to each other when they have the same epoch
+    and the same ``fair_seed`` or store.
+    """
 
     kind: Literal["synth", "store"]
     path: str = ""  # store: its directory
     seed: int = 1
     speed: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     params: dict[str, Any] = {}
+    fair_seed: Annotated[int, msgspec.Meta(ge=0)] | None = None  # synth: flows of one seed share a fair price
+    basis_bps: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] = 0.0  # of this venue over the shared price
+    delay_ms: Annotated[float, msgspec.Meta(ge=0, le=60_000)] = 0.0  # this venue is so much later, in flow time
+    epoch_ns: Annotated[int, msgspec.Meta(ge=0)] | None = None  # when the flow began, by the clock; None: with us
 
 
 class FundingSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

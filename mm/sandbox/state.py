@@ -6,9 +6,9 @@ from bisect import bisect_left
 from decimal import Decimal
 from typing import Any, Final, overload
 
+from mm.core.account_ledger import Ledger
 from mm.sandbox import margin
 from mm.sandbox.account import Account, ClientOrder, currency_of
-from mm.sandbox.ledger import Ledger
 from mm.sandbox.market import Market
 from mm.sandbox.rules import rules_of
 from mm.sandbox.spec import AccountSpec, ExchangeSpec, amount

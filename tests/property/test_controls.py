@@ -12,6 +12,7 @@ from mm.core.types import ACK, BUY_SIDE, CANCELED, FILL, FREE, SELL_SIDE, SENT
 from mm.strategy.controls.names import ACTS
 from tests.reference.control_faults import MID, Stage, base
 from tests.reference.kernel_box import START_NS, Box, instrument
+from tests.reference.plain import examples
 
 CONTROLS = {
     "tick_filter": {"window": 5, "floor": "2 ticks"},
@@ -227,7 +228,7 @@ def test_no_control_is_in_the_way_of_fills(names, fills, mids):
              max_size=30),
     st.sampled_from([3, 100]),
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=examples(40, 4))
 def test_a_time_unit_does_not_move_quotes(names, path, c):
     """Everything ``c`` times slower: windows and dwells times c, sigma over sqrt(c), A over c."""
 

@@ -93,7 +93,9 @@ def compare(cfg, tape):
     return result, acted
 
 
-@pytest.mark.parametrize("name", [*ALL, "all but the pulling ones"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(n, marks=pytest.mark.compiled) for n in ALL), "all but the pulling ones"]
+)
 def test_one_control(tape, name):
     gentle = ("inventory", "cooldown", "displacement", "momentum", "rebalance", "liquidation")
     controls = {name: ALL[name]} if name in ALL else {k: ALL[k] for k in gentle}
@@ -116,6 +118,7 @@ def test_the_end_of_a_session(tape):
     assert result.metrics["decisions"] > acted["session"] or acted["session"] > 200
 
 
+@pytest.mark.compiled
 def test_no_result_depends_on_the_company(tape):
     """Sets share a pass only when their signals have equal settings; thresholds may differ."""
     some = [None, ALL, {"tick_filter": ALL["tick_filter"]}, {"momentum": ALL["momentum"]},

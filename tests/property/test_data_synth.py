@@ -16,6 +16,7 @@ from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, LAST, SE
 from mm.data.synth import SynthFlow, SynthSpec, write_synth
 from mm.data.touch import Walker
 from mm.errors import ConfigError
+from tests.reference.plain import examples
 
 S = 1_000_000_000
 SEEDS = st.integers(0, 2**63)
@@ -84,7 +85,7 @@ def test_book_is_valid_after_every_message(spec: SynthSpec, seed: int) -> None:
     assert np.all(events["ts_recv_ns"] > events["ts_exch_ns"])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20, 4), deadline=None)
 @given(seed=SEEDS, cuts=st.lists(st.integers(0, 3 * S), max_size=6))
 def test_stream_does_not_depend_on_chunks(seed: int, cuts: list[int]) -> None:
     whole = SynthFlow(SynthSpec(), seed).next_chunk(3 * S)

@@ -19,6 +19,10 @@ from mm.strategy.dynamic import PARAMS_REASONS
 from tests.reference import naive_sim
 from tests.reference.plain import examples
 
+# As plain Python, where lines are counted, one of each kind is compared.
+COMPILED = pytest.mark.compiled
+MODELS = [pytest.param(m, marks=COMPILED) for m in ("avellaneda_stoikov", "glft_asymptotic", "glft_stationary")]
+
 
 @functools.cache
 def make_tape():
@@ -82,7 +86,7 @@ def compare(cfg, tape):
     return result, quotes, quoter
 
 
-@pytest.mark.parametrize("model", ["avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact"])
+@pytest.mark.parametrize("model", [*MODELS, "glft_exact"])
 def test_every_fill_is_the_same(tape, model):
     result, _, quoter = compare(config(strategy__model__name=model), tape)
     assert result.metrics["fills"] > 3
@@ -94,7 +98,7 @@ def test_every_fill_is_the_same(tape, model):
 DYNAMIC = {"halflife": "8s", "every": "500ms", "min_arrivals": 10, "within": 100.0}
 
 
-@pytest.mark.parametrize("model", ["avellaneda_stoikov", "glft_asymptotic", "glft_stationary", "glft_exact"])
+@pytest.mark.parametrize("model", [*MODELS, "glft_exact"])
 def test_parameters_estimated_in_flight_are_the_same(tape, model):
     changes = {"strategy__model__name": model, "sim__feed_latency": {"median": "20ms", "sigma": 1}}
     result, quotes, _ = compare(config(strategy__params=DYNAMIC, **changes), tape)
@@ -105,7 +109,7 @@ def test_parameters_estimated_in_flight_are_the_same(tape, model):
 
 
 @settings(
-    max_examples=examples(16, 4),
+    max_examples=examples(16, 2),
     deadline=None,
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
@@ -164,7 +168,7 @@ def sim_section(name):
     return out
 
 
-@pytest.mark.parametrize("name", LATENCIES)
+@pytest.mark.parametrize("name", ["feed", *(pytest.param(n, marks=COMPILED) for n in LATENCIES if n != "feed")])
 def test_any_latency_agrees(tape, name):
     result, _, _ = compare(config(sim=sim_section(name)), tape)
     assert result.metrics["fills"] > 3

@@ -76,6 +76,7 @@ def test_metrics_add_up(tape):
     assert all(v is None or isinstance(v, str) or math.isfinite(v) for v in m.values())
 
 
+@pytest.mark.compiled
 def test_a_constant_feed_latency_moves_the_decisions_with_it(tape, tmp_path):
     """The same as a tape that was recorded with that latency."""
     ev = SynthFlow(SPEC, 11).next_chunk(20_000_000_000)
@@ -208,6 +209,7 @@ class Hesitant(dict):
             yield key
 
 
+@pytest.mark.compiled
 def test_a_view_may_be_dropped_while_another_thread_looks_at_what_is_kept(tape, monkeypatch):
     monkeypatch.setattr(market, "KEEP_DECISIONS", 250)  # a view has 200 decisions, and four times as many are kept
     feeds = [f"{k}ms" for k in range(1, 13)] + [{"median": f"{k}ms", "sigma": 0.5} for k in range(1, 13)]

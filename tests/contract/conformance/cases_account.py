@@ -107,8 +107,6 @@ async def liquidation(rig: Rig) -> None:
     """The venue closes a position that its margin no longer carries: the client is told, and books the executions."""
     if rig.spot:
         rig.skip("spot is never liquidated")
-    if not hasattr(rig.exchange, "set_leverage"):
-        rig.skip("no margin yet")
     trader = await rig.trader()
     n = await trader.rest(-1, rig.mid, "0.5")
     rig.play((BUY, rig.mid, rig.lots("0.5")))
@@ -121,3 +119,21 @@ async def liquidation(rig: Rig) -> None:
     position = await trader.client.position(rig.symbol)
     assert position.size == 0
     assert abs(position.balance - trader.account.balance(rig.instrument.quote)) < Decimal("0.000001")
+
+
+@case(39, "positions and balances by the stream")
+async def money_news(rig: Rig) -> None:
+    """After a fill the stream tells the position (spot: the coin's balance) and the balance, as they are."""
+    trader = await rig.trader()
+    n = await trader.rest(1, rig.mid, "0.05")
+    rig.play((SELL, rig.mid, rig.lots("0.05")))
+    await trader.hears(n, "fill")
+    base, quote = rig.instrument.base, rig.instrument.quote
+    position, symbol = ("balance", base) if rig.spot else ("position", rig.symbol)
+    wanted = {(position, symbol): trader.held(), ("balance", quote): trader.account.balance(quote)}
+
+    def told() -> bool:
+        last = {(x.kind, x.symbol): x.amount for x in trader.news}
+        return all(key in last and abs(last[key] - amount) < Decimal("0.000001") for key, amount in wanted.items())
+
+    await until(told, lambda: f"{wanted}, have {trader.news}")

@@ -87,8 +87,6 @@ async def too_small(rig: Rig) -> None:
 @case(13, "insufficient margin")
 async def too_large(rig: Rig) -> None:
     """An order that the account cannot pay is refused with one REJECT."""
-    if not hasattr(rig.exchange, "set_leverage") and not rig.spot:
-        rig.skip("no margin yet")
     trader = await rig.trader()
     n = await trader.place(1, rig.mid - 3 * rig.step, "2000")
     await _only_rejected(rig, trader, n)

@@ -11,7 +11,7 @@ import pytest
 from mm.venues.native.client import NativeTradingClient
 from mm.venues.native.codec import NativeCodec
 from mm.venues.registry import VENUES
-from tests.contract.conformance import matrix, wait
+from tests.contract.conformance import doc, matrix, wait
 from tests.contract.conformance.cases import all_cases
 from tests.contract.conformance.rig import Rig
 
@@ -39,6 +39,16 @@ def test_a_venue_that_fails_or_misses_a_case_is_not_listed() -> None:
     worse = {**good, all_cases()[4].id: {"outcome": "fail"}}
     fewer = {name: result for name, result in good.items() if not name.startswith("34")}
     assert matrix.listed({"good": good, "worse": worse, "fewer": fewer}) == ["good"]
+
+
+def test_the_page_has_no_column_for_a_venue_that_fails() -> None:
+    results = {"native": {case.id: {"outcome": "pass", "note": ""} for case in all_cases()}, "worse": {}}
+    report = {"machine": "m", "data": "d", "cases": {f"{v} place p50": {"ours": 1.5, "unit": "ms"} for v in results}}
+    page = doc.page(results, report)
+    assert "| case | what must hold | native |" in page
+    assert page.count("| pass |") == len(all_cases())
+    assert "| place p50 [ms] | 1.5 |" in page
+    assert "worse" not in page
 
 
 # --- adapters that lie -----------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mm.core.account_ledger import Ledger
 from mm.core.instrument import Instrument
-from mm.sandbox.ledger import Ledger
 
 GOLDEN = Path(os.environ.get("MM_GOLDEN", Path(__file__).parents[3] / "shared" / "golden" / "golden.json"))
 

@@ -14,7 +14,7 @@ import msgspec
 
 from actors import keys
 from actors.budget import SharedBudget, account_budget
-from mm.config.schema import VenueConfig
+from mm.config.schema import RunConfig, VenueConfig
 from mm.core.instrument import Instrument
 from mm.data.store import Store
 from mm.data.synth import SynthSpec
@@ -76,7 +76,7 @@ def start(venue: VenueConfig, log_path: Path, watch_pid: int) -> tuple[ExchangeH
     spec = msgspec.to_builtins(exchange_spec(venue, token))
     handle = start_exchange(spec, log_path, watch_pid)
     if venue.kind == "native":
-        return handle, {"host": HOST, "port": handle.port}, {"token": token}
+        return handle, {"host": HOST, "port": handle.port} | _paper(venue), {"token": token}
     where = f"{HOST}:{handle.face_port}"
     options = {"network": "local", "rest_url": f"http://{where}", "ws_url": f"ws://{where}"}
     return handle, options | _connection(venue), local_keys(venue.kind, token)
@@ -88,7 +88,7 @@ def external_options(venue: VenueConfig) -> dict[str, Any]:
         host, _, port = (venue.address or "").rpartition(":")
         if not host or not port.isdigit():
             raise ConfigError(f"live.venues: {venue.name}: address must be host:port, got {venue.address!r}")
-        return {"host": host, "port": int(port)}
+        return {"host": host, "port": int(port)} | _paper(venue)
     if venue.network == "local":
         if not venue.address:
             raise ConfigError(f"live.venues: {venue.name}: address must be host:port")
@@ -100,19 +100,36 @@ def external_options(venue: VenueConfig) -> dict[str, Any]:
 
 
 def _connection(venue: VenueConfig) -> dict[str, Any]:
-    return {"proxy": venue.proxy} if venue.proxy else {}
+    return ({"proxy": venue.proxy} if venue.proxy else {}) | _paper(venue)
+
+
+def _paper(venue: VenueConfig) -> dict[str, Any]:
+    """What a paper account begins with: the money of the config's exchange, the latency and queue of ``sim``."""
+    if not venue.paper:
+        return {}
+    ex = venue.exchange
+    held = dict.fromkeys(venue.instruments, ex.inventory_base) if ex.inventory_base else {}
+    return {"symbols": list(venue.instruments), "balance": ex.balance_usd, "held": held}
+
+
+def paper_options(cfg: RunConfig) -> dict[str, Any]:
+    """Queue model and latency of a paper account, those of the simulator."""
+    latency = cfg.sim.order_latency
+    if not isinstance(latency, float):
+        latency = getattr(latency, "median", 0.010)
+    return {"queue_model": cfg.sim.queue.model, "queue_n": cfg.sim.queue.n, "latency_s": latency}
 
 
 def budget(venue: VenueConfig, account: Mapping[str, str]) -> SharedBudget | None:
     """The rate budget of an account at its venue; None: the local exchange's own wire has no limit."""
-    if venue.kind == "native":
+    if venue.kind == "native" or venue.paper:
         return None
     return account_budget(venue.kind, venue.network, account, venue_spec(venue.kind).rates)
 
 
 def account_keys(venue: VenueConfig) -> dict[str, str]:
     """Credentials of an exchange that is not embedded, from the environment or ``.env``; raises ``ConfigError``."""
-    made_by = get_venue(venue.kind)
+    made_by = get_venue(venue.adapter)
     return keys.collect(venue.name, made_by.keys, made_by.optional_keys)
 
 
@@ -120,7 +137,7 @@ def ask_instruments(venue: VenueConfig, options: dict[str, Any]) -> list[dict[st
     """Facts of the configured instruments, in the config's order; raises ``ConfigError``, ``VenueUnreachable``."""
 
     async def ask() -> list[Instrument]:
-        client = get_venue(venue.kind).make_public(options, venue.instruments)
+        client = get_venue(venue.adapter).make_public(options, venue.instruments)
         try:
             return await client.instruments()
         finally:

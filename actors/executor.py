@@ -60,10 +60,13 @@ class ExecutorActor(LoopActor):
         self._halt_reasons = HALT_REASONS
         spec = self.spec
         self._symbols = list(spec.venue_config.instruments)
-        venue = get_venue(spec.venue_config.kind)
+        venue = get_venue(spec.venue_config.adapter)
         account = keys.read(spec.run_id, spec.venue_config.name)
         budget = exchanges.budget(spec.venue_config, account)
-        own = {"symbols": self._symbols} | ({"budget": budget} if budget else {})
+        own: dict[str, Any] = {"symbols": self._symbols} | ({"budget": budget} if budget else {})
+        if spec.venue_config.paper:
+            fills_path = spec.path("paper", f"{spec.venue_config.name}.jsonl")
+            own |= exchanges.paper_options(spec.cfg) | {"fills_path": fills_path}
         self._client = venue.make_trading(spec.options | account | own)
         try:
             self.book = Book(spec, _ACK_TIMEOUT_NS, _QUOTER_TIMEOUT_NS)

@@ -29,7 +29,7 @@ class FeedActor(LoopActor):
 
     async def main(self) -> None:
         spec = self.spec
-        venue = get_venue(spec.venue_config.kind)
+        venue = get_venue(spec.venue_config.adapter)
         self._symbols = list(spec.venue_config.instruments)
         self._codec = venue.make_codec(spec.parsed_instruments, spec.prefix)
         self._client = venue.make_public(spec.options, self._symbols)

@@ -10,13 +10,13 @@ from mm.errors import ConfigError
 
 
 def real_venues(cfg: RunConfig) -> list[str]:
-    """``name (network)`` of every venue that is not on this machine."""
-    return [f"{v.name} ({v.network})" for v in cfg.live.venues if v.network != "local"]
+    """``name (network)`` of every venue to which orders would leave this machine."""
+    return [f"{v.name} ({v.network})" for v in cfg.live.venues if v.real]
 
 
 def sentence(cfg: RunConfig) -> str:
     """What has to be typed: venues and the most that may be lost in a day."""
-    names = " ".join(v.name for v in cfg.live.venues if v.network != "local")
+    names = " ".join(v.name for v in cfg.live.venues if v.real)
     return f"trade {names} lose {cfg.risk.max_daily_loss_usd:g} usd"
 
 
@@ -29,12 +29,12 @@ def allow(cfg: RunConfig, *, real: bool, ask: Callable[[str], str]) -> None:
     venues = real_venues(cfg)
     if not venues:
         if real:
-            raise ConfigError("--real: every venue of this config is local; set live.venues[].network")
+            raise ConfigError("--real: every venue of this config is local or paper; set live.venues[].network")
         return
     if not real:
         raise ConfigError(f"this config trades outside this machine: {', '.join(venues)}; say --real if you mean it")
     for venue in cfg.live.venues:
-        if venue.network != "local":
+        if venue.real:
             account_keys(venue)
     wanted = sentence(cfg)
     typed = ask(f"Orders will be sent to {', '.join(venues)}. Type exactly:\n  {wanted}\n> ")

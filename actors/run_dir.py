@@ -65,7 +65,8 @@ def finish_run(
     for venue in venues:
         parts = {role: _answer(stops, last, venue, role) for role in ("feed", "quoter", "risk", "executor")}
         latencies.append(np.frombuffer(parts["executor"].get("latencies", b""), np.int64))
-        summary["venues"][venue] = _venue_summary(parts, exchanges.get(venue))
+        knows_us = not next(v for v in spec.cfg.live.venues if v.name == venue).paper  # of paper orders it has none
+        summary["venues"][venue] = _venue_summary(parts, exchanges.get(venue) if knows_us else None)
     us = np.concatenate(latencies) / 1e3
     summary["tick_to_order_us"] = {
         "p50": round(float(np.percentile(us, 50)), 1) if len(us) else None,

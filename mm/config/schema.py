@@ -344,6 +344,7 @@ class VenueConfig(Section):
     exchange: EmbeddedExchange = EmbeddedExchange()
     address: str | None = None  # host:port of a local exchange that is already running
     proxy: str | None = None  # socks5h://host:port
+    paper: bool = False  # live market data of the network, orders on paper: filled by the queue model of `sim`
     strategy: StrategyConfig | None = None  # default: the run's
     risk: RiskConfig | None = None
 
@@ -351,6 +352,16 @@ class VenueConfig(Section):
     def embedded(self) -> bool:
         """`live` starts its exchange."""
         return self.network == "local" and self.address is None
+
+    @property
+    def adapter(self) -> str:
+        """Its name in ``mm.venues.registry``."""
+        return f"paper:{self.kind}" if self.paper else self.kind
+
+    @property
+    def real(self) -> bool:
+        """Orders leave this machine."""
+        return self.network != "local" and not self.paper
 
     @model_validator(mode="after")
     def _real(self) -> VenueConfig:

@@ -49,7 +49,12 @@ class Venue:
 
 
 def get_venue(name: str) -> Venue:
-    """A venue by name; raises ``ConfigError`` that lists the known ones."""
+    """A venue by name, ``paper:NAME`` for paper orders over it; raises ``ConfigError`` that lists the known ones."""
+    source = name.removeprefix("paper:")
+    if source != name:
+        from mm.venues.paper.venue import over
+
+        return over(get_venue(source))
     try:
         module = VENUES[name]
     except KeyError:

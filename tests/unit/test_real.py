@@ -30,8 +30,14 @@ def keys(monkeypatch, tmp_path):
 
 def test_paper_needs_nothing():
     allow(RunConfig(), real=False, ask=never)
-    with pytest.raises(ConfigError, match="every venue of this config is local"):
+    with pytest.raises(ConfigError, match="every venue of this config is local or paper"):
         allow(RunConfig(), real=True, ask=never)
+
+
+def test_paper_over_a_real_market_needs_no_flag():
+    raw = TESTNET.model_dump(mode="json")
+    raw["live"]["venues"][0]["paper"] = True
+    allow(RunConfig.model_validate(raw), real=False, ask=never)
 
 
 def test_the_flag(keys):

@@ -1,0 +1,1 @@
+"""Orders on paper over any venue's live market data; fills by the simulator's queue model."""

@@ -259,18 +259,15 @@ class MexcCodec:
         return quote_fee(self._instruments[i], decimal(deal.feeAmount or "0"), deal.feeCurrency, decimal(deal.price))
 
     def _balance(self, body: Any) -> Decoded:
-        """Money as a balance, inventory as the position of every instrument with that base."""
-        coin, ts = body.vcoinName, _ns(body.time)
-        total = decimal(body.balanceAmount) + decimal(body.frozenAmount)
-        news = [AccountNews("position", i.symbol, total, ts) for i in self._instruments if i.base == coin]
-        if any(i.quote == coin for i in self._instruments):
-            news.append(AccountNews("balance", coin, total, ts))
-        return Decoded(news=news)
+        """Free and frozen together of a coin that we trade; a spot market knows no positions."""
+        total, ts = decimal(body.balanceAmount) + decimal(body.frozenAmount), _ns(body.time)
+        ours = any(body.vcoinName in (i.base, i.quote) for i in self._instruments)
+        return Decoded(news=[AccountNews("balance", body.vcoinName, total, ts)] if ours else [])
 
     def _reply(self, reply: replies.Reply, ts_recv_ns: int) -> Decoded:
         """What the venue answered: "taken" and "canceled" are said by the private stream, refusals only here."""
         if reply.raymaker == "unknown":
-            words = f"{reply.op} {reply.cid}: outcome unknown: {reply.code} {reply.text}"
+            words = f"{reply.op} {reply.cid[:64]}: outcome unknown: {reply.code[:20]} {reply.text[:300]}"
             return Decoded(unknown=[reply.cid], error=words)
         if reply.raymaker == "ok":
             taken = reply.body.get("orderId") if isinstance(reply.body, dict) else None
@@ -278,7 +275,9 @@ class MexcCodec:
                 _keep(self._cid_of, taken, reply.cid)
             return Decoded()
         kind = CANCEL_REJECT if reply.op == "cancel" else REJECT
-        detail = ExecDetail(reply.cid, reason=f"{reply.code}: {reply.text}")
+        if reply.side not in (-1, 0, 1):
+            raise ValueError(f"side {reply.side}")
+        detail = ExecDetail(reply.cid, reason=f"{reply.code[:20]}: {reply.text[:300]}")
         i = self._index.get(reply.symbol, 0)
         return self._exec(detail, (ts_recv_ns, ts_recv_ns), (0, 0), i, reply.side, kind)
 

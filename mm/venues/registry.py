@@ -13,6 +13,7 @@ from mm.venues.base import Codec, PublicClient, TradingClient
 
 VENUES: Final = {
     "hyperliquid": "mm.venues.hyperliquid.venue",
+    "apex": "mm.venues.apex.venue",
     "native": "mm.venues.native.venue",
     "mexc": "mm.venues.mexc.venue",
 }

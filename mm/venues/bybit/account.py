@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -12,7 +13,7 @@ from mm.errors import VenueUnreachable
 from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Position
 from mm.venues.bybit import wire
 from mm.venues.bybit.exchange import Bybit, make_bybit
-from mm.venues.ccxt_calls import Answer, Budget, ask, attempt
+from mm.venues.ccxt_calls import Answer, Budget, attempt
 
 SETTLE: Final = "USDT"
 DEAD_MAN_S: Final = (3.0, 300.0)
@@ -21,6 +22,8 @@ _KEPT_MS: Final = 104 * _WEEK_MS  # the venue keeps two years
 _ORDERS_PAGE: Final = 50
 _HISTORY_PAGE: Final = 100
 _MAX_PAGES: Final = 1_000
+_FIRST_WAIT_S: Final = 0.2  # after "too many", doubled each time
+_LAST_WAIT_S: Final = 1.0
 _STATUS: Final = {
     "New": "open",
     "PartiallyFilled": "open",
@@ -128,7 +131,7 @@ class BybitAccount:
 
     async def server_time_ns(self) -> int:
         """The venue's clock."""
-        answer = await ask(self._ex, self._ex.publicGetV5MarketTime, {})
+        answer = await self._ask(self._ex.publicGetV5MarketTime, {})
         return int(answer["result"]["timeNano"])
 
     async def _executions(self, since_ns: int, exec_type: str) -> list[wire.Execution]:
@@ -141,18 +144,31 @@ class BybitAccount:
             if exec_type:
                 params["execType"] = exec_type
             rows = await self._pages(self._ex.privateGetV5ExecutionList, params, _HISTORY_PAGE)
-            found += _typed(rows, wire.Execution)
+            found += reversed(_typed(rows, wire.Execution))
             from_ms += _WEEK_MS
         found.sort(key=lambda e: wire.time_ns(e.execTime))
         return list({e.execId: e for e in found}.values())
 
     async def _ask(self, call: Query, params: dict[str, Any]) -> Any:
-        if self._budget is not None:
-            await self._budget.take("queries")
-        return await ask(self._ex, call, params)
+        return await query(self._ex, call, params, self._budget)
 
     async def _pages(self, call: Query, params: dict[str, str], page: int) -> list[Any]:
         return await pages(self._ex, call, {**params, "limit": str(page)}, self._budget)
+
+
+async def query(ex: Any, call: Query, params: dict[str, Any], budget: Budget | None) -> Any:
+    """The answer to a query, asked again when there were too many; raises ``VenueUnreachable``."""
+    wait_s = _FIRST_WAIT_S
+    while True:
+        if budget is not None:
+            await budget.take("query")
+        answer = await attempt(ex, call, params)
+        if answer.ok:
+            return answer.data
+        if not too_many(answer) or wait_s > _LAST_WAIT_S:
+            raise VenueUnreachable(answer.error)
+        await asyncio.sleep(wait_s)
+        wait_s *= 2
 
 
 async def pages(ex: Any, call: Query, params: dict[str, str], budget: Budget | None = None) -> list[Any]:
@@ -160,10 +176,8 @@ async def pages(ex: Any, call: Query, params: dict[str, str], budget: Budget | N
     rows: list[Any] = []
     cursor = ""
     for _ in range(_MAX_PAGES):
-        if budget is not None:
-            await budget.take("queries")
-        query = {"category": wire.CATEGORY, **params} | ({"cursor": cursor} if cursor else {})
-        answer = await ask(ex, call, query)
+        page = {"category": wire.CATEGORY, **params} | ({"cursor": cursor} if cursor else {})
+        answer = await query(ex, call, page, budget)
         rows += rows_of(answer)
         cursor = (answer.get("result") or {}).get("nextPageCursor") or ""
         if not cursor:

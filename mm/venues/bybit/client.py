@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
+
 from mm.core.instrument import Instrument
 from mm.errors import VenueUnreachable
 from mm.venues import replies
@@ -24,9 +26,14 @@ from mm.venues.bybit.exchange import TIMEOUT_S, make_bybit
 from mm.venues.bybit.spec import SPEC
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Sends, ask, attempt, clock_skew_s
+from mm.venues.native.wire import DECODE_ERRORS
 
 BATCH: Final = 20
+ORDER_TIMEOUT_S: Final = 2.0  # then an order's outcome is unknown
 PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet", "dcp.future")
+
+_decode_push: Final = msgspec.json.Decoder(wire.Push).decode
+_decode_orders: Final = msgspec.json.Decoder(list[wire.Order]).decode
 
 
 class BybitPublicClient:
@@ -88,6 +95,7 @@ class BybitTradingClient(BybitAccount):
         self._sends = Sends()
         self._session: asyncio.Task[None] | None = None
         self._clock: asyncio.Task[None] | None = None
+        self._filled: dict[str, Decimal] = {}  # of orders filled in part, by client order id
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._ex.urls['api']['private']})"
@@ -99,7 +107,14 @@ class BybitTradingClient(BybitAccount):
         ex = self._ex
         ex.open()
         self._halting.open()
-        ex.on_frame = on_frame
+        self._filled.clear()
+
+        def on_private(raw: bytes, ts_recv_ns: int) -> None:
+            if self._filled or b'"PartiallyFilled"' in raw:
+                self._note_filled(raw)
+            on_frame(raw, ts_recv_ns)
+
+        ex.on_frame = on_private
         try:
             await self._set_clock()
             await asyncio.gather(*(ex.log_in(url, self._timeout_s) for url in (ex.private_url, ex.trade_url)))
@@ -111,6 +126,19 @@ class BybitTradingClient(BybitAccount):
         self._session = asyncio.create_task(until_broken(ex, stream, orders))
         self._session.add_done_callback(self._session_ended)
         self._dead_man_s = 0
+
+    def _note_filled(self, raw: bytes) -> None:
+        """Remember what was filled of orders that go on: an amendment names the whole size."""
+        try:
+            push = _decode_push(raw)
+            orders = _decode_orders(push.data) if push.topic == "order" else []
+            for order in orders:
+                if order.orderStatus == "PartiallyFilled":
+                    self._filled[order.orderLinkId] = wire.number(order.cumExecQty)
+                elif order.orderStatus != "New":
+                    self._filled.pop(order.orderLinkId, None)
+        except (*DECODE_ERRORS, ValueError):
+            return  # the codec gets the same frame and says what is wrong with it
 
     def _session_ended(self, session: asyncio.Task[None]) -> None:
         if not session.cancelled():
@@ -151,14 +179,14 @@ class BybitTradingClient(BybitAccount):
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
         """Send one post-only limit order."""
         reply = _request("place", OrderRequest(symbol, client_order_id, side, price, size))
-        await self._start("order.create", {"category": wire.CATEGORY, **_create(reply)}, [reply], "new orders")
+        await self._start("order.create", {"category": wire.CATEGORY, **_create(reply)}, [reply], "place")
 
     async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
         """Send several post-only limit orders in one request."""
         for at in range(0, len(orders), BATCH):
             asked = [_request("place", order) for order in orders[at : at + BATCH]]
             args = {"category": wire.CATEGORY, "request": [_create(reply) for reply in asked]}
-            await self._start("order.create-batch", args, asked, "new orders")
+            await self._start("order.create-batch", args, asked, "place")
 
     async def place_reduce_only_ioc(
         self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal
@@ -166,23 +194,24 @@ class BybitTradingClient(BybitAccount):
         """Send the one taker order of the desk."""
         reply = _request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
         args = {"category": wire.CATEGORY, **_create(reply), "timeInForce": "IOC", "reduceOnly": True}
-        await self._start("order.create", args, [reply], "new orders")
+        await self._start("order.create", args, [reply], "place")
 
     async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
-        """Change price and whole size of an order; it keeps its ids."""
+        """Change price and open size of an order; it keeps its ids. The venue wants the whole size."""
         reply = _request("amend", OrderRequest(symbol, client_order_id, 0, price, size))
-        args = {**_named(reply), "price": reply.px, "qty": reply.qty}
-        await self._start("order.amend", args, [reply], "amendments")
+        whole = size + self._filled.get(client_order_id, Decimal(0))
+        args = {**_named(reply), "price": reply.px, "qty": format(whole, "f")}
+        await self._start("order.amend", args, [reply], "amend")
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
         reply = replies.Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
-        await self._start("order.cancel", _named(reply), [reply], "cancels")
+        await self._start("order.cancel", _named(reply), [reply], "cancel")
 
     async def _start(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
         if self._session is None or self._session.done():
             raise VenueUnreachable("bybit: not connected")
-        await self._sends.start(self._send(op, args, asked, kind), cancel=kind == "cancels")
+        await self._sends.start(self._send(op, args, asked, kind), cancel=kind == "cancel")
 
     async def _send(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
         """One request to its end; the answer, or that there is none, goes the way of the private frames."""
@@ -190,7 +219,7 @@ class BybitTradingClient(BybitAccount):
             assert self._budget is not None
             await self._budget.take(kind)
         try:
-            answer = await self._ex.order_request(op, args, self._timeout_s)
+            answer = await self._ex.order_request(op, args, min(self._timeout_s, ORDER_TIMEOUT_S))
         except VenueUnreachable as exc:
             for reply in asked:
                 reply.raymaker, reply.code, reply.text = "no", "not sent", str(exc)
@@ -211,6 +240,8 @@ class BybitTradingClient(BybitAccount):
         """Cancel every open order; the venue allows one such call a second: past that, order by order."""
         ex = self._halting
         ex.open()
+        if self._budget is not None:
+            self._budget.note("cancel_all")
         params = {"category": wire.CATEGORY, "settleCoin": SETTLE}
         answer = await attempt(ex, ex.privatePostV5OrderCancelAll, params)
         if answer.ok:

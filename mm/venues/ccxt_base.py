@@ -116,6 +116,7 @@ class RawExchange:
     urls: dict[str, Any]
     options: dict[str, Any]
     session: aiohttp.ClientSession | None
+    silence_s = SILENCE_S  # patience of its connections
 
     def is_control(self, socket: RawSocket, raw: bytes) -> bool:
         """Whether ccxt itself must see a frame; cheap, called for every frame."""
@@ -146,6 +147,7 @@ class RawExchange:
             made = parent.client(url)  # of ccxt's class, with all its callbacks
             made.__class__ = RawSocket
             made.exchange = self
+            made.silence_s, made.idle_s = self.silence_s, self.silence_s * IDLE_S / SILENCE_S
         return self.clients[url]
 
     def ws_dial_delay(self, _url: str) -> float:

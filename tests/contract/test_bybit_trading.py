@@ -15,8 +15,6 @@ from tests.contract.bybit_local import MID, Heard, local_bybit, price, until
 
 pytest.importorskip("ccxt.pro")
 
-from mm.venues.ccxt_base import RawSocket
-
 SIZE = Decimal("0.010")
 BYBIT = get_venue("bybit")
 
@@ -243,16 +241,16 @@ def test_pushes_may_come_before_the_answer():
     run(scenario)
 
 
-def test_too_many_is_a_refusal_and_queries_try_again():
+def test_too_many_is_a_refusal():
     async def scenario(local, client, heard):
         local.face.change_faults({"rate_limited": 1})
         await place(client, 1)
         await until(lambda: heard.kinds(1) == ["reject"])
         assert heard.reasons[0].startswith("10006")
-        local.face.change_faults({"rate_limited": 2})
-        began = time.monotonic()
+        local.face.change_faults({"rate_limited": 1})
+        with pytest.raises(VenueUnreachable, match="10006"):
+            await client.open_orders()
         assert await client.open_orders() == []
-        assert time.monotonic() - began > 0.3
 
     run(scenario)
 
@@ -373,10 +371,7 @@ def test_what_was_under_way_when_the_sockets_went_is_unknown():
     run(scenario)
 
 
-def test_a_silent_stall_ends_the_session(monkeypatch):
-    monkeypatch.setattr(RawSocket, "idle_s", 0.1)
-    monkeypatch.setattr(RawSocket, "silence_s", 0.4)
-
+def test_a_silent_stall_ends_the_session():
     async def scenario(local, client, heard):
         await asyncio.sleep(0.8)  # quiet, but it answers pings
         await place(client, 1)
@@ -384,7 +379,7 @@ def test_a_silent_stall_ends_the_session(monkeypatch):
         local.face.change_faults({"no_pong": True, "stall_private": True})
         await asyncio.wait_for(client.closed(), 2)
 
-    run(scenario)
+    run(scenario, stall_s=0.4)
 
 
 def test_rest_or_sockets_alone_down_and_maintenance():
@@ -446,8 +441,9 @@ def test_leverage_and_margin_are_set_once_and_harmless_again():
     async def scenario(local, client, heard):
         for _ in range(2):
             await client.set_leverage("BTCUSDT", 5)
-        own = local.face.desk.settings(next(iter(local.server.exchange.accounts.values())))
-        assert (own.margin_mode, own.leverage) == ("ISOLATED_MARGIN", {"BTCUSDT": "5"})
+        account = next(iter(local.server.exchange.accounts.values()))
+        assert local.face.desk.settings(account).margin_mode == "ISOLATED_MARGIN"
+        assert account.leverage["BTCUSDT"] == 5
         with pytest.raises(VenueUnreachable, match="110013"):
             await client.set_leverage("BTCUSDT", 1_000)
         assert await client.fees("BTCUSDT") == (Decimal("0.0002"), Decimal("0.00055"))

@@ -217,7 +217,12 @@ class BybitFace(Sockets):
             case wire.Funding():
                 self._rates[symbol] = message.rate
                 self._tell(symbol, {"markPrice": message.mark, "fundingRate": message.rate})
-                self._next_funding[symbol] += _FUNDING_MS
+                scheduled_ms = self.exchange.markets[symbol].next_funding_ns // 1_000_000
+                self._next_funding[symbol] = (
+                    max(scheduled_ms, self._next_funding[symbol] + 1)
+                    if scheduled_ms
+                    else (self._next_funding[symbol] + _FUNDING_MS)
+                )
                 self._tell(symbol, {"nextFundingTime": str(self._next_funding[symbol])})
             case _:
                 pass
@@ -249,6 +254,8 @@ class BybitFace(Sockets):
                     part = order.market.units.lots(message.qty) < order.size_lots
                     status = "PartiallyFilled" if part else "New"
                 self._push(account, "order", out.order_row(order, status, message.qty, message.ts))
+            case wire.FundingPaid():
+                self._push(account, "execution", out.funding_row(message))
             case wire.Fill():
                 self._push(account, "execution", self.desk.execution_row(account, message))
                 order = account.orders.get(message.cid)
@@ -256,7 +263,7 @@ class BybitFace(Sockets):
                     row = out.order_row(order, "PartiallyFilled", message.remaining, message.ts)
                     self._push(account, "order", row)
             case wire.Position():
-                self._push(account, "position", self.desk.position_row(account, message))
+                self._push(account, "position", out.position_row(message))
                 self._push(account, "wallet", self.desk.wallet_row(account))
             case _:
                 pass  # a cancel or amendment that found nothing: its answer has said so
@@ -284,14 +291,15 @@ class BybitFace(Sockets):
     def on_session_end(self, session: Session) -> None:
         """The dead man's clock starts when the last stream of its topic is gone."""
         if session.account is not None and session.topics & {"dcp.future", "dcp"}:
-            self.see_dead_man(session.account)
+            self.see_dead_man(session.account, ended=True)
 
-    def see_dead_man(self, account: Account) -> None:
+    def see_dead_man(self, account: Account, *, ended: bool = False) -> None:
+        """A stream of the account has its topic, has left it, or has ended: only an end starts the clock."""
         watching = any(s.account is account and s.topics & {"dcp.future", "dcp"} for s in self.sessions)
         own = self.desk.settings(account)
         if watching:
             own.gone_ns = 0
-        elif not own.gone_ns:
+        elif ended and not own.gone_ns:
             own.gone_ns = self.steady_ns()
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Final
 
 from mm.sandbox.account import Account, ClientOrder
-from mm.sandbox.exchange import Exchange
+from mm.sandbox.exchange import Exchange, Refused
 from mm.sandbox.faces import bybit_wire as out
 from mm.sandbox.faces.bybit_wire import Denied
 from mm.venues.native import wire
@@ -23,7 +23,6 @@ class Settings:
 
     def __init__(self) -> None:
         self.margin_mode = "REGULAR_MARGIN"
-        self.leverage: dict[str, str] = {}  # by symbol
         self.window_s = 0  # of the dead man, 0: never armed
         self.gone_ns = 0  # since when no private stream with its topic is open, 0: one is
 
@@ -72,19 +71,23 @@ class Desk:
 
     def executions(self, account: Account, params: Params) -> dict[str, Any]:
         """Executions of at most seven days, newest first."""
-        wanted, kind = self._symbol(params), params.get("execType") or "Trade"
+        wanted, kind = self._symbol(params), params.get("execType") or ""
         first, last = _span(params, self._now_ns() // 1_000_000)
-        found = [
-            fill
-            for fill in reversed(account.fills)
-            if first <= fill.ts // 1_000_000 <= last and wanted in {"", fill.symbol} and kind == "Trade"
-        ]
-        page, cursor = _page(found, params, "execution")
-        rows = [self.execution_row(account, fill) for fill in page]
+        told: list[wire.Fill | wire.FundingPaid] = []
+        if kind != "Funding":
+            told += account.fills
+        if kind in {"", "Funding"}:
+            told += account.funding
+        found = [x for x in told if first <= x.ts // 1_000_000 <= last and wanted in {"", x.symbol}]
+        found.sort(key=lambda x: x.ts)
+        page, cursor = _page(found[::-1], params, "execution")
+        rows = [self.execution_row(account, x) for x in page]
         return {"category": "linear", "list": rows, "nextPageCursor": cursor}
 
-    def execution_row(self, account: Account, fill: wire.Fill) -> dict[str, Any]:
+    def execution_row(self, account: Account, fill: wire.Fill | wire.FundingPaid) -> dict[str, Any]:
         """One execution as the stream and the history tell it."""
+        if isinstance(fill, wire.FundingPaid):
+            return out.funding_row(fill)
         rate = account.fees[fill.symbol][0 if fill.maker else 1]
         return out.execution_row(fill, account.orders.get(fill.cid), self.mark(fill.symbol), rate)
 
@@ -94,15 +97,10 @@ class Desk:
         rows = []
         for symbol in [wanted] if wanted else list(self._exchange.markets):
             position = self._exchange.position(account, symbol, self._now_ns())
-            row = self.position_row(account, position)
+            row = out.position_row(position)
             if wanted or row["side"]:
                 rows.append(row)
         return {"category": "linear", "list": rows, "nextPageCursor": ""}
-
-    def position_row(self, account: Account, position: wire.Position) -> dict[str, Any]:
-        """One position as the stream and the query tell it."""
-        leverage = self.settings(account).leverage.get(position.symbol, "10")
-        return out.position_row(position, leverage, self.mark(position.symbol))
 
     def wallet(self, account: Account, _params: Params) -> dict[str, Any]:
         """The unified account."""
@@ -110,7 +108,7 @@ class Desk:
 
     def wallet_row(self, account: Account) -> dict[str, Any]:
         """The wallet as the stream and the query tell it."""
-        return out.wallet_row(format(account.balance("USDT"), "f"), account)
+        return out.wallet_row(self._exchange.account_view(account, next(iter(self._exchange.markets))), account)
 
     def fee_rate(self, account: Account, params: Params) -> dict[str, Any]:
         """Of one symbol or all."""
@@ -153,12 +151,15 @@ class Desk:
         """Of one symbol; both sides the same."""
         symbol = self._symbol(params, needed=True)
         buy, sell = str(params.get("buyLeverage", "")), str(params.get("sellLeverage", ""))
-        if buy != sell or not buy.isdigit() or not 1 <= int(buy) <= 100:
+        if buy != sell or not buy.isdigit() or len(buy) > 3:
             raise Denied(110013, "cannot set leverage due to risk limit level")
-        own = self.settings(account)
-        if own.leverage.get(symbol, "10") == buy:
+        if account.leverage.get(symbol) == int(buy):
             raise Denied(110043, "leverage not modified")
-        own.leverage[symbol] = buy
+        try:
+            self._exchange.set_leverage(account, symbol, int(buy))
+        except Refused as no:
+            code = 110007 if no.code == "insufficient_margin" else 110013
+            raise Denied(code, f"cannot set leverage: {no}") from None
         return {}
 
     def arm(self, account: Account, params: Params) -> dict[str, Any]:

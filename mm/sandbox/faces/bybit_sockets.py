@@ -46,7 +46,7 @@ class Sockets(Face):
         """The snapshot with which a topic begins."""
 
     @abstractmethod
-    def see_dead_man(self, account: Account) -> None:
+    def see_dead_man(self, account: Account, *, ended: bool = False) -> None:
         """The account's private streams are others than before."""
 
     def steady_ns(self) -> int:
@@ -210,6 +210,8 @@ class Sockets(Face):
 
     def _trade(self, session: Session, said: _Said) -> tuple[Any, Any]:
         account, orders = session.account, self.orders
+        if self.faults.maintenance:
+            raise Denied(10019, "ws trade service is restarting, do not accept new request")
         if account is None:
             raise Denied(10003, "not authenticated")
         check_time(

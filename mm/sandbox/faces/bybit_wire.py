@@ -116,50 +116,71 @@ def status_of(order: ClientOrder) -> str:
 
 
 def execution_row(fill: wire.Fill, order: ClientOrder | None, mark: str, rate: Decimal) -> dict[str, Any]:
-    """One execution."""
+    """One execution; a takeover by the venue has no order of the client's."""
+    forced = fill.oid == 0
     value = Decimal(fill.px) * Decimal(fill.qty)
     return {
-        "category": "linear", "symbol": fill.symbol, "orderId": order_id(fill.oid), "orderLinkId": link_id(fill.cid),
-        "side": _SIDE[fill.side], "orderPrice": order.request.px if order else fill.px,
-        "orderQty": order.request.qty if order else fill.qty, "leavesQty": fill.remaining, "orderType": "Limit",
-        "stopOrderType": "UNKNOWN", "createType": "CreateByUser", "execFee": fill.fee, "execId": exec_id(fill),
-        "execPrice": fill.px, "execQty": fill.qty, "execType": "Trade", "execValue": format(value, "f"),
-        "execTime": ms(fill.ts), "isMaker": fill.maker, "feeRate": format(rate, "f"), "markPrice": mark,
-        "closedSize": "", "seq": fill.trade_id, "feeCurrency": "", "blockTradeId": "", "tradeIv": "", "markIv": "",
-        "indexPrice": "", "underlyingPrice": "", "isLeverage": "0",
+        "category": "linear", "symbol": fill.symbol, "orderId": order_id(fill.oid or fill.trade_id << 96),
+        "orderLinkId": "" if forced else link_id(fill.cid), "side": _SIDE[fill.side],
+        "orderPrice": order.request.px if order else fill.px, "orderQty": order.request.qty if order else fill.qty,
+        "leavesQty": fill.remaining, "orderType": "Limit", "stopOrderType": "UNKNOWN",
+        "createType": "CreateByLiq" if forced else "CreateByUser", "execFee": fill.fee, "execId": exec_id(fill),
+        "execPrice": fill.px, "execQty": fill.qty, "execType": "BustTrade" if forced else "Trade",
+        "execValue": format(value, "f"), "execTime": ms(fill.ts), "isMaker": fill.maker, "feeRate": format(rate, "f"),
+        "markPrice": mark, "closedSize": "", "seq": fill.trade_id, "feeCurrency": "", "blockTradeId": "",
+        "tradeIv": "", "markIv": "", "indexPrice": "", "underlyingPrice": "", "isLeverage": "0",
     }  # fmt: skip
 
 
-def position_row(position: wire.Position, leverage: str, mark: str) -> dict[str, Any]:
+def funding_row(paid: wire.FundingPaid) -> dict[str, Any]:
+    """A funding settlement, which the venue tells as an execution: its fee is what was paid."""
+    size = Decimal(paid.size)
+    return {
+        "category": "linear", "symbol": paid.symbol, "orderId": "", "orderLinkId": "",
+        "side": "Buy" if size > 0 else "Sell", "orderPrice": "0", "orderQty": "0", "leavesQty": "0",
+        "orderType": "UNKNOWN", "stopOrderType": "UNKNOWN", "createType": "",
+        "execFee": format(-Decimal(paid.amount), "f"), "execId": f"funding-{paid.symbol}-{paid.ts}",
+        "execPrice": paid.mark,
+        "execQty": format(abs(size), "f"),
+        "execType": "Funding", "execValue": format(abs(size) * Decimal(paid.mark), "f"), "execTime": ms(paid.ts),
+        "isMaker": False, "feeRate": paid.rate, "markPrice": paid.mark, "closedSize": "", "seq": 0,
+        "feeCurrency": "", "blockTradeId": "", "tradeIv": "", "markIv": "", "indexPrice": "", "underlyingPrice": "",
+        "isLeverage": "0",
+    }  # fmt: skip
+
+
+def position_row(position: wire.Position) -> dict[str, Any]:
     """A position; flat has no side."""
     size = Decimal(position.size)
     entry = position.entry or "0"
     value = abs(size) * Decimal(entry)
-    unrealised = size * (Decimal(mark) - Decimal(entry)) if mark and size else Decimal(0)
     return {
         "positionIdx": 0, "riskId": 1, "category": "linear", "symbol": position.symbol,
         "side": "" if not size else "Buy" if size > 0 else "Sell", "size": format(abs(size), "f"), "avgPrice": entry,
-        "entryPrice": entry, "positionValue": format(value, "f"), "tradeMode": 0, "leverage": leverage,
-        "markPrice": mark, "liqPrice": "", "bustPrice": "", "positionIM": format(value / Decimal(leverage), "f"),
-        "positionMM": "0", "positionBalance": "0", "unrealisedPnl": format(unrealised, "f"), "cumRealisedPnl": "0",
+        "entryPrice": entry, "positionValue": format(value, "f"), "tradeMode": 0,
+        "leverage": str(position.leverage), "markPrice": position.mark or "", "liqPrice": position.liquidation or "",
+        "bustPrice": "", "positionIM": position.margin, "positionMM": position.maintenance,
+        "positionBalance": position.margin, "unrealisedPnl": position.unrealised, "cumRealisedPnl": "0",
         "curRealisedPnl": "0", "positionStatus": "Normal", "autoAddMargin": 0, "adlRankIndicator": 0,
         "takeProfit": "", "stopLoss": "", "trailingStop": "0", "seq": 0, "isReduceOnly": False,
         "createdTime": ms(position.ts), "updatedTime": ms(position.ts),
     }  # fmt: skip
 
 
-def wallet_row(balance: str, account: Account) -> dict[str, Any]:
+def wallet_row(view: wire.AccountView, account: Account) -> dict[str, Any]:
     """The unified account's money."""
+    realised = format(sum((x.realised for x in account.ledgers.values()), Decimal(0)), "f")
     coin = {
-        "coin": "USDT", "equity": balance, "walletBalance": balance, "availableToWithdraw": "", "free": "",
-        "locked": "0", "borrowAmount": "0", "totalOrderIM": "0", "totalPositionIM": "0", "totalPositionMM": "0",
-        "unrealisedPnl": "0", "cumRealisedPnl": format(sum((x.realised for x in account.ledgers.values()), Decimal(0)),
-                                                       "f"), "usdValue": balance,
+        "coin": view.currency, "equity": view.equity, "walletBalance": view.balance, "usdValue": view.equity,
+        "availableToWithdraw": "", "free": "", "locked": "0", "borrowAmount": "0", "totalOrderIM": "0",
+        "totalPositionIM": view.initial, "totalPositionMM": view.maintenance, "unrealisedPnl": view.unrealised,
+        "cumRealisedPnl": realised,
     }  # fmt: skip
     return {
-        "accountType": "UNIFIED", "totalEquity": balance, "totalWalletBalance": balance, "totalMarginBalance": balance,
-        "totalAvailableBalance": balance, "totalPerpUPL": "0", "totalInitialMargin": "0",
-        "totalMaintenanceMargin": "0", "accountIMRate": "0", "accountMMRate": "0", "coin": [coin],
+        "accountType": "UNIFIED", "totalEquity": view.equity, "totalWalletBalance": view.balance,
+        "totalMarginBalance": view.equity, "totalAvailableBalance": view.available,
+        "totalPerpUPL": view.unrealised, "totalInitialMargin": view.initial,
+        "totalMaintenanceMargin": view.maintenance, "accountIMRate": "0", "accountMMRate": "0", "coin": [coin],
     }  # fmt: skip
 
 

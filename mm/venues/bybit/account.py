@@ -13,17 +13,17 @@ from mm.errors import VenueUnreachable
 from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Position
 from mm.venues.bybit import wire
 from mm.venues.bybit.exchange import Bybit, make_bybit
-from mm.venues.ccxt_calls import Answer, Budget, attempt
+from mm.venues.ccxt_calls import Answer, Budget, attempt, clock_skew_s
 
 SETTLE: Final = "USDT"
 DEAD_MAN_S: Final = (3.0, 300.0)
+DEAD_MAN_TOPIC: Final = "dcp.future"
 _WEEK_MS: Final = 7 * 86_400_000  # the longest span of one history query
 _KEPT_MS: Final = 104 * _WEEK_MS  # the venue keeps two years
 _ORDERS_PAGE: Final = 50
 _HISTORY_PAGE: Final = 100
 _MAX_PAGES: Final = 1_000
-_FIRST_WAIT_S: Final = 0.2  # after "too many", doubled each time
-_LAST_WAIT_S: Final = 1.0
+_PACE_S: Final = 0.025  # between the weeks of a long history
 _STATUS: Final = {
     "New": "open",
     "PartiallyFilled": "open",
@@ -40,19 +40,24 @@ class BybitAccount:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._ex: Bybit = make_bybit(options, private=True)
+        self._halting: Bybit = make_bybit(options, private=True)  # connections of its own: a halt waits behind nothing
         self._budget: Budget | None = options.get("budget")
         self._dead_man_s = 0
 
     async def arm_dead_man(self, timeout_s: float) -> None:
-        """Cancel everything when the private stream has been gone for ``timeout_s`` (3 to 300 s).
+        """Cancel everything when the private stream has been gone for ``timeout_s`` (3 to 300 s); 0 disarms.
 
-        It needs no renewal while the stream lives, and it cannot be disarmed: 0 does nothing.
+        The venue watches streams that have its topic, so it needs no renewal while the stream lives.
         """
         window_s = 0 if timeout_s <= 0 else round(min(max(timeout_s, DEAD_MAN_S[0]), DEAD_MAN_S[1]))
-        if window_s in {0, self._dead_man_s}:
+        if window_s == self._dead_man_s:
             return
-        params = {"timeWindow": window_s, "product": "DERIVATIVES"}
-        await self._ask(self._ex.privatePostV5OrderDisconnectedCancelAll, params)
+        if window_s:
+            params = {"timeWindow": window_s, "product": "DERIVATIVES"}
+            await self._ask(self._ex.privatePostV5OrderDisconnectedCancelAll, params)
+        if not window_s or not self._dead_man_s:
+            op = "subscribe" if window_s else "unsubscribe"
+            await self._ex.say(self._ex.private_url, {"op": op, "args": [DEAD_MAN_TOPIC]})
         self._dead_man_s = window_s
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
@@ -62,7 +67,7 @@ class BybitAccount:
             await self._ask(self._ex.privatePostV5AccountSetMarginMode, {"setMarginMode": "ISOLATED_MARGIN"})
         params = {"category": wire.CATEGORY, "symbol": symbol, "buyLeverage": str(leverage)}
         params["sellLeverage"] = params["buyLeverage"]
-        answer = await attempt(self._ex, self._ex.privatePostV5PositionSetLeverage, params)
+        answer = await self._attempt(self._ex.privatePostV5PositionSetLeverage, params)
         if not answer.ok and code_of(answer) not in wire.NOT_MODIFIED:
             raise VenueUnreachable(f"bybit: leverage of {symbol}: {answer.error}")
 
@@ -146,38 +151,49 @@ class BybitAccount:
             rows = await self._pages(self._ex.privateGetV5ExecutionList, params, _HISTORY_PAGE)
             found += reversed(_typed(rows, wire.Execution))
             from_ms += _WEEK_MS
+            if from_ms <= now_ms:
+                await asyncio.sleep(_PACE_S)
         found.sort(key=lambda e: wire.time_ns(e.execTime))
         return list({e.execId: e for e in found}.values())
 
     async def _ask(self, call: Query, params: dict[str, Any]) -> Any:
-        return await query(self._ex, call, params, self._budget)
+        """The answer to a query; raises ``VenueUnreachable``."""
+        if self._budget is not None:
+            await self._budget.take("query")
+        answer = await self._attempt(call, params)
+        if not answer.ok:
+            raise VenueUnreachable(answer.error)
+        return answer.data
+
+    async def _attempt(self, call: Query, params: dict[str, Any]) -> Answer:
+        """One REST request; one that came at a wrong time is not done, so it is sent again by the right clock."""
+        answer = await attempt(self._ex, call, params)
+        if code_of(answer) == wire.STALE_CLOCK:
+            await self._set_clock()
+            answer = await attempt(self._ex, call, params)
+        return answer
+
+    async def _set_clock(self) -> None:
+        """Ask the venue for the time; raises ``VenueUnreachable``."""
+        skew_s, _ = await clock_skew_s(self._time_ms)
+        self._ex.skew_ms = self._halting.skew_ms = round(skew_s * 1e3)
+
+    async def _time_ms(self) -> int:
+        return await self.server_time_ns() // 1_000_000
 
     async def _pages(self, call: Query, params: dict[str, str], page: int) -> list[Any]:
-        return await pages(self._ex, call, {**params, "limit": str(page)}, self._budget)
+        return await pages(self._ask, call, {**params, "limit": str(page)})
 
 
-async def query(ex: Any, call: Query, params: dict[str, Any], budget: Budget | None) -> Any:
-    """The answer to a query, asked again when there were too many; raises ``VenueUnreachable``."""
-    wait_s = _FIRST_WAIT_S
-    while True:
-        if budget is not None:
-            await budget.take("query")
-        answer = await attempt(ex, call, params)
-        if answer.ok:
-            return answer.data
-        if not too_many(answer) or wait_s > _LAST_WAIT_S:
-            raise VenueUnreachable(answer.error)
-        await asyncio.sleep(wait_s)
-        wait_s *= 2
-
-
-async def pages(ex: Any, call: Query, params: dict[str, str], budget: Budget | None = None) -> list[Any]:
+async def pages(
+    one: Callable[[Query, dict[str, Any]], Awaitable[Any]], call: Query, params: dict[str, str]
+) -> list[Any]:
     """The rows of all pages of a query; raises ``VenueUnreachable``."""
     rows: list[Any] = []
     cursor = ""
     for _ in range(_MAX_PAGES):
         page = {"category": wire.CATEGORY, **params} | ({"cursor": cursor} if cursor else {})
-        answer = await query(ex, call, page, budget)
+        answer = await one(call, page)
         rows += rows_of(answer)
         cursor = (answer.get("result") or {}).get("nextPageCursor") or ""
         if not cursor:

@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -21,16 +22,16 @@ from mm.errors import VenueUnreachable
 from mm.venues import replies
 from mm.venues.base import Caps, OnFrame, OrderRequest
 from mm.venues.bybit import wire
-from mm.venues.bybit.account import DEAD_MAN_S, SETTLE, BybitAccount, pages, rows_of, too_many
+from mm.venues.bybit.account import DEAD_MAN_S, DEAD_MAN_TOPIC, SETTLE, BybitAccount, code_of, pages, rows_of, too_many
 from mm.venues.bybit.exchange import TIMEOUT_S, make_bybit
 from mm.venues.bybit.spec import SPEC
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
-from mm.venues.ccxt_calls import Sends, ask, attempt, clock_skew_s
+from mm.venues.ccxt_calls import Sends, ask, attempt
 from mm.venues.native.wire import DECODE_ERRORS
 
 BATCH: Final = 20
 ORDER_TIMEOUT_S: Final = 2.0  # then an order's outcome is unknown
-PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet", "dcp.future")
+PRIVATE_TOPICS: Final = ("order", "execution", "position", "wallet")
 
 _decode_push: Final = msgspec.json.Decoder(wire.Push).decode
 _decode_orders: Final = msgspec.json.Decoder(list[wire.Order]).decode
@@ -48,7 +49,7 @@ class BybitPublicClient:
     async def instruments(self) -> list[Instrument]:
         """Every linear USDT perpetual that trades; fees are those of a new account."""
         self._ex.open()
-        found = await pages(self._ex, self._ex.publicGetV5MarketInstrumentsInfo, {"limit": "1000"})
+        found = await pages(partial(ask, self._ex), self._ex.publicGetV5MarketInstrumentsInfo, {"limit": "1000"})
         listed = [r for r in found if r.get("contractType") == "LinearPerpetual" and r.get("status") == "Trading"]
         return [_instrument(row) for row in listed if row.get("settleCoin") == SETTLE]
 
@@ -69,11 +70,8 @@ class BybitPublicClient:
 
     async def resync(self, symbol: str) -> None:
         """Subscribe to a book again: it begins with a snapshot."""
-        socket = self._ex.clients.get(self._ex.public_url)
-        if socket is None or socket.closed():
-            raise VenueUnreachable("bybit: not connected")
         for op in ("unsubscribe", "subscribe"):
-            await socket.send({"op": op, "req_id": str(self._ex.request_id()), "args": [f"orderbook.50.{symbol}"]})
+            await self._ex.say(self._ex.public_url, {"op": op, "args": [f"orderbook.50.{symbol}"]})
 
     async def close(self) -> None:
         """End every connection."""
@@ -90,7 +88,6 @@ class BybitTradingClient(BybitAccount):
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         super().__init__(options)
-        self._halting = make_bybit(options, private=True)  # connections of its own: a halt waits behind nothing
         self._timeout_s = float(options.get("timeout_s", TIMEOUT_S))
         self._sends = Sends()
         self._session: asyncio.Task[None] | None = None
@@ -118,14 +115,14 @@ class BybitTradingClient(BybitAccount):
         try:
             await self._set_clock()
             await asyncio.gather(*(ex.log_in(url, self._timeout_s) for url in (ex.private_url, ex.trade_url)))
-            stream = await ex.stream(ex.private_url, PRIVATE_TOPICS, self._timeout_s)
+            topics = [*PRIVATE_TOPICS, *([DEAD_MAN_TOPIC] if self._dead_man_s else [])]  # armed: it sees us again
+            stream = await ex.stream(ex.private_url, topics, self._timeout_s)
         except VenueUnreachable:
             await drop_sockets(ex)
             raise
         orders = ex.watch(ex.trade_url, "orders", None, "orders")  # ends with its socket
         self._session = asyncio.create_task(until_broken(ex, stream, orders))
         self._session.add_done_callback(self._session_ended)
-        self._dead_man_s = 0
 
     def _note_filled(self, raw: bytes) -> None:
         """Remember what was filled of orders that go on: an amendment names the whole size."""
@@ -164,16 +161,6 @@ class BybitTradingClient(BybitAccount):
         await self._sends.drain(0.2)
         await self._end_session()
         await close_exchange(self._ex, self._halting)
-
-    async def _set_clock(self) -> None:
-        try:
-            skew_s, _ = await clock_skew_s(self._time_ms)
-        except OverflowError as exc:
-            raise VenueUnreachable("bybit: the venue's clock cannot be read") from exc
-        self._ex.skew_ms = self._halting.skew_ms = round(skew_s * 1e3)
-
-    async def _time_ms(self) -> int:
-        return await self.server_time_ns() // 1_000_000
 
     # --- orders ------------------------------------------------------------------------------------------------------
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
@@ -244,6 +231,9 @@ class BybitTradingClient(BybitAccount):
             self._budget.note("cancel_all")
         params = {"category": wire.CATEGORY, "settleCoin": SETTLE}
         answer = await attempt(ex, ex.privatePostV5OrderCancelAll, params)
+        if code_of(answer) == wire.STALE_CLOCK:
+            await self._set_clock()
+            answer = await attempt(ex, ex.privatePostV5OrderCancelAll, params)
         if answer.ok:
             return len(rows_of(answer.data))
         if not too_many(answer):

@@ -12,7 +12,7 @@ from ccxt.base.errors import BaseError
 
 from mm.errors import VenueUnreachable
 from mm.venues.bybit import wire
-from mm.venues.ccxt_base import RawExchange, RawSocket, make_exchange
+from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange
 from mm.venues.ccxt_calls import redacted
 from mm.venues.settings import credentials, endpoints, proxy
 
@@ -131,6 +131,16 @@ class Bybit(RawExchange, ccxt.pro.bybit):  # type: ignore[misc]  # ccxt has no t
         finally:
             self._waiting.pop(number, None)
 
+    async def say(self, url: str, message: Mapping[str, Any]) -> None:
+        """Write on a socket; raises ``VenueUnreachable`` when it has ended."""
+        socket = self.clients.get(url)
+        if socket is None or socket.closed():
+            raise VenueUnreachable(f"{self.id}: not connected")
+        try:
+            await socket.send({"req_id": str(self.request_id()), **message})
+        except ConnectionError as exc:
+            raise VenueUnreachable(f"{self.id}: not sent: {exc}") from exc
+
     def give_up_requests(self) -> None:
         """The order socket has ended: whoever waits will get no answer."""
         for future in self._waiting.values():
@@ -151,4 +161,5 @@ def make_bybit(options: Mapping[str, Any], *, private: bool) -> Bybit:
         secret=keys.get("api_secret", ""),
         options={"recvWindow": RECV_WINDOW_MS, "defaultType": "swap"},
     )
+    exchange.silence_s = float(options.get("stall_s", SILENCE_S))
     return exchange

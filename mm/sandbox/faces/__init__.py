@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # aiohttp is half of a small process's memory: only who speak
 FACES: Final[Mapping[str, str]] = {
     "apex": "mm.sandbox.faces.apex",
     "hyperliquid": "mm.sandbox.faces.hyperliquid",
-    "bybit": "mm.sandbox.faces.bybit",
+    "paradex": "mm.sandbox.faces.paradex",
     "mexc": "mm.sandbox.faces.mexc",
 }
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from decimal import Decimal
+from typing import Any, Final
 
+from mm.core.instrument import Instrument
+from mm.venues.registry import Endpoints
 from mm.venues.spec import Listing, RateRule, VenueSpec
+
+NAME: Final = "paradex"
+KEYS: Final = ("l2_address", "l2_private_key")  # a Paradex key, best a subkey: it cannot withdraw
+WALLET_KEYS: Final = ("l1_address", "l1_private_key")  # or the Ethereum wallet that the account was made with
+_LIBRARY: Final = "paradex-py 0.8.2 (api_client, ws_client); docs.paradex.trade, 'Server URLs'"
+NETWORKS: Final = {
+    "testnet": Endpoints("https://api.testnet.paradex.trade", "wss://ws.api.testnet.paradex.trade", _LIBRARY),
+    "mainnet": Endpoints("https://api.prod.paradex.trade", "wss://ws.api.prod.paradex.trade", _LIBRARY),
+}
 
 SPEC: Final = VenueSpec(
     name="paradex",
@@ -32,3 +44,20 @@ SPEC: Final = VenueSpec(
     ),
     rates_source="docs.paradex.trade, 'API best practices' and 'Trader profiles', undated, read 2026-11-20",
 )  # fmt: skip
+
+
+def instrument_of(market: dict[str, Any]) -> Instrument:
+    """One of GET /v1/markets; raises ``KeyError`` or ``ArithmeticError`` for something else."""
+    fees = market["fee_config"]["api_fee"]
+    return Instrument(
+        symbol=market["symbol"],
+        venue=NAME,
+        kind="linear",
+        tick_size=Decimal(market["price_tick_size"]),
+        lot_size=Decimal(market["order_size_increment"]),
+        min_notional=Decimal(market["min_notional"]),
+        base=market["base_currency"],
+        quote=market["quote_currency"],
+        maker_fee=Decimal(fees["maker_fee"]["fee"]),
+        taker_fee=Decimal(fees["taker_fee"]["fee"]),
+    )

@@ -1,0 +1,513 @@
+"""Paradex through paradex-py: market data, and one account's orders.
+
+Orders go over the account's WebSocket: only those are cancelled when the connection is lost (cancel on disconnect), and
+an answer takes a third of the time of a REST call. They are signed in threads. Queries are REST calls in threads. A
+connection is used once; what it says goes to ``on_frame`` untouched, answers to orders as ``mm.venues.replies``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import msgspec
+
+from mm.core.instrument import Instrument
+from mm.errors import VenueUnreachable
+from mm.venues import replies
+from mm.venues.base import (
+    Caps,
+    FillRecord,
+    FundingPayment,
+    NotOffered,
+    OnFrame,
+    OpenOrder,
+    OrderRequest,
+    OrderState,
+    Position,
+)
+from mm.venues.paradex import wire
+from mm.venues.paradex.codec import PULLED, signed_size
+from mm.venues.paradex.spec import instrument_of
+from mm.venues.sends import Sends
+from mm.venues.settings import Endpoints
+
+if TYPE_CHECKING:  # the library takes two seconds and 130 MB: only whoever connects loads it
+    from mm.venues.paradex.rest import Rest
+    from mm.venues.paradex.socket import Socket
+
+TIMEOUT_S: Final = 5.0
+STALL_S: Final = 3.0
+RECV_WINDOW_MS: Final = 5_000  # an order that reaches the venue later than this is refused by it
+MAX_BATCH: Final = 50
+_REFRESH_S: Final = 30.0  # before its end a token is renewed
+_RETRY_S: Final = 1.0
+_PAGE: Final = 1_000
+_SIDES: Final = {1: "BUY", -1: "SELL"}
+_UNSURE: Final = (-32603,)  # internal error: it may have been executed
+_UNSURE_WORDS: Final = ("RATE_LIMIT", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR")
+
+T = TypeVar("T")
+
+
+class _Client:
+    """What both clients share: addresses, a REST client made when it is first needed, one socket."""
+
+    def __init__(self, where: Endpoints, keys: Mapping[str, str], proxy: str, timeout_s: float, stall_s: float) -> None:
+        self._where = where
+        self._keys = keys
+        self._proxy = proxy
+        self._timeout_s = timeout_s
+        self._stall_s = stall_s
+        self._made: Rest | None = None
+        self._socket: Socket | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._where.rest})"
+
+    async def _rest(self) -> Rest:
+        if self._made is None:
+            self._made = await asyncio.to_thread(self._make_rest)
+        return self._made
+
+    def _make_rest(self) -> Rest:
+        import mm.venues.paradex.socket  # noqa: F401  the slow part, in this thread
+        from mm.venues.paradex.rest import Rest
+
+        return Rest(f"{self._where.rest}/v1", self._keys, self._proxy, self._timeout_s)
+
+    def _make_socket(self, on_frame: OnFrame, *, binary: bool, silence_s: float = 0.0) -> Socket:
+        from mm.venues.paradex.socket import Socket
+
+        return Socket(
+            f"{self._where.ws}/v1", on_frame, binary=binary, proxy=self._proxy, timeout_s=self._timeout_s,
+            stall_s=self._stall_s, silence_s=silence_s,
+        )  # fmt: skip
+
+    def _open_socket(self) -> Socket:
+        socket = self._socket
+        if socket is None or socket.ended.done():
+            why = socket.ended.result() if socket is not None else "not connected; connect first"
+            raise VenueUnreachable(f"paradex: {why}")
+        return socket
+
+    async def server_time_ns(self) -> int:
+        """The venue's clock."""
+        return await (await self._rest()).server_time_ns()
+
+    async def _drop_socket(self) -> None:
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            await socket.shut()
+
+    async def close(self) -> None:
+        """End the connection and the threads."""
+        await self._drop_socket()
+        made, self._made = self._made, None
+        if made is not None:
+            made.close()
+
+
+class ParadexPublicClient(_Client):
+    """Market data of some symbols (``mm.venues.base.PublicClient``)."""
+
+    def __init__(
+        self, where: Endpoints, symbols: Sequence[str], proxy: str = "", timeout_s: float = TIMEOUT_S,
+        stall_s: float = STALL_S,
+    ) -> None:  # fmt: skip
+        super().__init__(where, {}, proxy, timeout_s, stall_s)
+        self._symbols = list(symbols)
+
+    async def instruments(self) -> list[Instrument]:
+        """Every perpetual of the venue."""
+        answer = await (await self._rest()).query(lambda api: api.fetch_markets())
+        try:
+            return [instrument_of(m) for m in answer["results"] if m.get("asset_kind") == "PERP"]
+        except (KeyError, TypeError, ArithmeticError) as exc:
+            raise VenueUnreachable(f"paradex: an answer to markets that cannot be read ({exc!r})") from exc
+
+    async def run(self, on_frame: OnFrame) -> None:
+        """Deliver frames until the connection ends: returns after ``close``, else raises ``VenueUnreachable``."""
+        await self._drop_socket()
+        await self._rest()  # loads the library
+        # marks come once a second whatever the book does: without any frame the stream is dead
+        socket = self._make_socket(on_frame, binary=True, silence_s=max(self._stall_s, STALL_S) + 1.0)
+        self._socket = socket
+        try:
+            await socket.open()
+            await socket.subscribe_all([channel.format(s) for s in self._symbols for channel in wire.PUBLIC])
+            reason = await asyncio.shield(socket.ended)
+            if self._socket is socket:
+                raise VenueUnreachable(f"paradex: {reason}")
+        finally:
+            await socket.shut()
+
+    async def resync(self, symbol: str) -> None:
+        """Subscribe the book again: it begins with the whole book."""
+        socket, channel = self._open_socket(), wire.BOOK.format(symbol)
+        with suppress(Exception):  # not subscribed: then the next request tells
+            await socket.ask("unsubscribe", {"channel": channel})
+        await socket.subscribe_all([channel])
+
+
+class ParadexTradingClient(_Client, NotOffered):
+    """One account (``mm.venues.base.TradingClient``)."""
+
+    caps = Caps(
+        batch=MAX_BATCH,
+        amend=True,
+        dead_man_s=(0.5, 86_400.0),
+        dead_man_on_disconnect=True,
+        leverage=True,
+        funding=True,
+    )
+
+    def __init__(
+        self, where: Endpoints, keys: Mapping[str, str], proxy: str = "", timeout_s: float = TIMEOUT_S,
+        stall_s: float = STALL_S,
+    ) -> None:  # fmt: skip
+        super().__init__(where, keys, proxy, timeout_s, stall_s)
+        self._sends = Sends()
+        self._placing: dict[str, asyncio.Event] = {}  # orders whose request is not written yet
+        self._clock_doubt = False
+        self._on_frame: OnFrame | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def connect(self, on_frame: OnFrame) -> None:
+        """Log in; from now on private frames arrive at ``on_frame``."""
+        await self._leave()
+        rest = await self._rest()
+        await rest.log_in()
+        socket = self._make_socket(on_frame, binary=False)
+        socket.init_account(rest.account)
+        self._socket, self._on_frame = socket, on_frame
+        try:
+            await socket.open()
+            await socket.subscribe_all(list(wire.PRIVATE))
+        except VenueUnreachable:
+            await self._leave()
+            raise
+        self._keeper = asyncio.create_task(self._keep_token(rest, socket))
+
+    async def _keep_token(self, rest: Rest, socket: Socket) -> None:
+        """A token lives five minutes: renew it in time, and tell the socket, which need not ask for it."""
+        while True:
+            life_s = rest.token_life_s()
+            await asyncio.sleep(max(life_s - _REFRESH_S if life_s > 2 * _REFRESH_S else life_s / 2, 0.05))
+            with suppress(VenueUnreachable):
+                await rest.sync_clock()
+                await rest.renew()
+                with suppress(Exception):  # its word about a log-in that it does not need
+                    await socket.ask("auth", {"bearer": rest.account.jwt_token})
+                continue
+            await asyncio.sleep(_RETRY_S)
+
+    # --- orders ------------------------------------------------------------------------------------------------------
+    async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
+        """Send one post-only limit order."""
+        await self._send_orders([OrderRequest(symbol, client_order_id, side, price, size)], "place")
+
+    async def place_reduce_only_ioc(
+        self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal
+    ) -> None:
+        """Send the one taker order of the desk."""
+        await self._send_orders([OrderRequest(symbol, client_order_id, side, price, size)], "reduce")
+
+    async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
+        """Send several post-only limit orders in one request."""
+        if not 0 < len(orders) <= MAX_BATCH:
+            raise ValueError(f"a batch has 1 to {MAX_BATCH} orders, got {len(orders)}")
+        await self._send_orders(orders, "place")
+
+    async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
+        """Change price and open size: asks for the order's number and what is filled, then modifies it."""
+        self._open_socket()
+        await self._sends.start(self._amend(symbol, client_order_id, price, size))
+
+    async def cancel(self, symbol: str, client_order_id: str) -> None:
+        """Send one cancel, after the order itself if that is still being signed."""
+        self._open_socket()
+        await self._sends.start(self._cancel(symbol, client_order_id), cancel=True)
+
+    async def cancel_all(self) -> int:
+        """Cancel everything, past every queue; returns how many orders were open."""
+        rest, n = await self._rest(), 0
+        with suppress(VenueUnreachable):  # the count is worth less than the cancel
+            n = len(await self.open_orders())
+        await self._certain(lambda: rest.call(lambda api: api.cancel_all_orders(), urgent=True))
+        return n
+
+    async def arm_dead_man(self, timeout_s: float) -> None:
+        """Cancel on disconnect: the venue cancels when this connection is lost, whatever the timeout; 0 disarms."""
+        socket = self._open_socket()
+        try:
+            answer = await socket.ask("order.cancel_on_disconnect", {"enabled": timeout_s > 0})
+        except Exception as exc:
+            raise VenueUnreachable(f"paradex: cancel on disconnect was not set: {exc}") from exc
+        if answer.get("enabled") is not (timeout_s > 0):
+            raise VenueUnreachable(f"paradex: cancel on disconnect was not set: {answer}")
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Isolated margin with this leverage."""
+        rest = await self._rest()
+        payload = {"leverage": leverage, "margin_type": "ISOLATED"}
+        await self._certain(
+            lambda: rest.call(lambda api: api._post_authorized(path=f"account/margin/{symbol}", payload=payload))  # noqa: SLF001  the library has no method for it
+        )
+
+    async def _send_orders(self, orders: Sequence[OrderRequest], op: replies.Op) -> None:
+        self._open_socket()
+        for order in orders:
+            self._placing[order.client_order_id] = asyncio.Event()
+        await self._sends.start(self._place(orders, op))
+
+    async def _place(self, orders: Sequence[OrderRequest], op: replies.Op) -> None:
+        asked = [
+            replies.Reply(
+                raymaker="ok", op=op, symbol=o.symbol, cid=o.client_order_id, side=o.side, px=format(o.price, "f"),
+                qty=format(o.size, "f"),
+            )
+            for o in orders
+        ]  # fmt: skip
+        try:
+            socket, rest = self._open_socket(), await self._rest()
+            if self._clock_doubt:
+                self._clock_doubt = False
+                await rest.sync_clock()
+            now_ms = rest.now_ms()
+            signed = await asyncio.gather(*(rest.sign(_payload(reply, now_ms)) for reply in asked))
+            if len(signed) == 1:
+                asking = asyncio.ensure_future(socket.ask("order.create", signed[0]))
+            else:
+                asking = asyncio.ensure_future(socket.ask("order.create_batch", signed))
+            await asyncio.sleep(0)  # now it is written
+            for reply in asked:
+                self._placing.pop(reply.cid, asyncio.Event()).set()
+            result = await asking
+        except Exception as exc:  # noqa: BLE001  every failure is an outcome, and ``_say`` tells which
+            for reply in asked:
+                self._say(reply, exc)
+        else:
+            if len(signed) == 1:
+                self._say(asked[0], result)
+            else:
+                self._say_each(asked, result)
+        finally:
+            for reply in asked:
+                self._placing.pop(reply.cid, asyncio.Event()).set()
+
+    async def _cancel(self, symbol: str, cid: str) -> None:
+        reply = replies.Reply(raymaker="ok", op="cancel", symbol=symbol, cid=cid)
+        try:
+            if cid in self._placing:
+                await asyncio.wait_for(self._placing[cid].wait(), self._timeout_s)
+            self._say(reply, await self._open_socket().ask("order.cancel", {"client_id": cid, "market": symbol}))
+        except Exception as exc:  # noqa: BLE001  see ``_place``
+            self._say(reply, exc)
+
+    async def _amend(self, symbol: str, cid: str, price: Decimal, size: Decimal) -> None:
+        reply = replies.Reply(
+            raymaker="ok", op="amend", symbol=symbol, cid=cid, px=format(price, "f"), qty=format(size, "f")
+        )
+        try:
+            rest, socket = await self._rest(), self._open_socket()
+            found = await self._find(cid)
+            if found is None:
+                self._say(reply, _No("CLIENT_ORDER_ID_NOT_FOUND"))
+                return
+            filled = Decimal(found.size) - Decimal(found.remaining_size)
+            reply.side = wire.SIDE_SIGN[found.side]
+            whole = msgspec.structs.replace(reply, qty=format(size + filled, "f"))
+            signed = await rest.sign({**_payload(whole, rest.now_ms()), "id": found.id})
+            self._say(reply, await socket.ask("order.modify", signed))
+        except Exception as exc:  # noqa: BLE001  see ``_place``
+            self._say(reply, exc)
+
+    def _say(self, reply: replies.Reply, outcome: Any) -> None:
+        """Hand an outcome to the codec: an answer, a refusal, or nobody knows."""
+        if isinstance(outcome, BaseException):
+            words = getattr(outcome, "message", None) or str(outcome) or type(outcome).__name__
+            reply.text = f"{words} {getattr(outcome, 'data', None) or ''}".strip()
+            code = getattr(outcome, "code", None)
+            reply.code = "" if code is None else str(code)
+            sure = code is not None and code not in _UNSURE and not any(w in reply.text for w in _UNSURE_WORDS)
+            reply.raymaker = "no" if sure else "unknown"
+            self._clock_doubt = self._clock_doubt or "INVALID_TIMESTAMP" in reply.text
+        else:
+            reply.body = outcome
+        if self._on_frame is not None:
+            self._on_frame(replies.frame(reply), time.time_ns())
+
+    def _say_each(self, asked: Sequence[replies.Reply], result: Any) -> None:
+        orders = result.get("orders") if isinstance(result, dict) else None
+        errors = result.get("errors") if isinstance(result, dict) else None
+        for k, reply in enumerate(asked):
+            error = errors[k] if isinstance(errors, list) and k < len(errors) else None
+            order = orders[k] if isinstance(orders, list) and k < len(orders) else None
+            if error:
+                self._say(reply, _No(f"{error.get('error')}: {error.get('message')}"))
+            elif order:
+                self._say(reply, order)
+            else:
+                self._say(reply, VenueUnreachable("a batch was answered without this order"))
+
+    # --- queries -----------------------------------------------------------------------------------------------------
+    async def open_orders(self) -> list[OpenOrder]:
+        """Working orders."""
+        rows = await self._rows(lambda api, _: api.fetch_orders(), wire.Order, pages=False)
+        return [
+            OpenOrder(
+                o.client_id, o.id, o.market, wire.SIDE_SIGN[o.side], Decimal(o.price), Decimal(o.remaining_size)
+            )
+            for o in rows
+            if o.status != "CLOSED"
+        ]  # fmt: skip
+
+    async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
+        """What became of an order."""
+        found = await self._find(client_order_id)
+        if found is None or found.market != symbol:
+            return None
+        size, left = Decimal(found.size), Decimal(found.remaining_size)
+        status: Literal["open", "filled", "canceled", "rejected"]
+        if found.status != "CLOSED":
+            status = "open"
+        elif left == 0:
+            status = "filled"
+        else:
+            status = "canceled" if left < size or found.cancel_reason.startswith(PULLED) else "rejected"
+        return OrderState(
+            client_order_id, found.id, symbol, wire.SIDE_SIGN[found.side], Decimal(found.price), size, size - left,
+            status, found.cancel_reason,
+        )  # fmt: skip
+
+    async def _find(self, cid: str) -> wire.Order | None:
+        from mm.venues.paradex.rest import Refused
+
+        rest = await self._rest()
+        try:
+            raw = await rest.call(lambda api: api.fetch_order_by_client_id(cid))
+        except Refused as exc:
+            if exc.code not in ("CLIENT_ORDER_ID_NOT_FOUND", "ORDER_ID_NOT_FOUND", "NOT_FOUND"):
+                raise VenueUnreachable(f"paradex: {exc.code}: {exc}") from exc
+            rows = await self._rows(
+                lambda api, _: api.fetch_orders_history({"client_id": cid}), wire.Order, pages=False
+            )
+            return next((o for o in rows if o.client_id == cid), None)
+        return _read(raw, wire.Order)
+
+    async def position(self, symbol: str) -> Position:
+        """Position in a symbol; the balance is the account's collateral without unrealised profit."""
+        rest = await self._rest()
+        rows, money = await asyncio.gather(
+            self._rows(lambda api, _: api.fetch_positions(), wire.Position, pages=False),
+            rest.query(lambda api: api.fetch_account_summary()),
+        )
+        balance = Decimal(money.total_collateral)
+        for p in rows:
+            if p.market == symbol and (size := signed_size(p)):
+                return Position(symbol, size, Decimal(p.average_entry_price), balance)
+        return Position(symbol, Decimal(0), None, balance)
+
+    async def fills(self, since_ns: int) -> list[FillRecord]:
+        """Executions since a time, oldest first; the pages of the venue are put together."""
+        start = {"start_at": since_ns // 1_000_000, "page_size": _PAGE}
+        rows = await self._rows(lambda api, page: api.fetch_fills({**start, **page}), wire.Fill)
+        return [
+            FillRecord(
+                f.client_id, f.id, f.market, wire.SIDE_SIGN[f.side], Decimal(f.price), Decimal(f.size), Decimal(f.fee),
+                f.liquidity == "MAKER", f.created_at * 1_000_000,
+            )
+            for f in reversed(rows)
+        ]  # fmt: skip
+
+    async def funding(self, since_ns: int) -> list[FundingPayment]:
+        """Funding settlements, oldest first."""
+        start = {"start_at": since_ns // 1_000_000, "page_size": _PAGE}
+        rows = await self._rows(lambda api, page: api.fetch_funding_payments({**start, **page}), wire.Payment)
+        return [FundingPayment(p.market, Decimal(p.payment), p.created_at * 1_000_000) for p in reversed(rows)]
+
+    async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Maker and taker fee: the account's own, else those of the market."""
+        rest = await self._rest()
+        info = await rest.query(lambda api: api.fetch_account_info())
+        own = (info.get("results") or [{}])[0].get("fees") or {}
+        if own.get("maker_rate") and own.get("taker_rate"):
+            return Decimal(own["maker_rate"]), Decimal(own["taker_rate"])
+        answer = await rest.query(lambda api: api.fetch_markets({"market": symbol}))
+        for market in answer["results"]:
+            if market["symbol"] == symbol:
+                one = instrument_of(market)
+                return one.maker_fee, one.taker_fee
+        raise VenueUnreachable(f"paradex: no market {symbol}")
+
+    async def _rows(self, ask: Callable[[Any, dict[str, str]], Any], kind: type[T], *, pages: bool = True) -> list[T]:
+        """All rows of a list, as the venue orders them."""
+        rest = await self._rest()
+        out: list[T] = []
+        cursor: dict[str, str] = {}
+        while True:
+            raw = await rest.query(lambda api, page=cursor: ask(api, page))  # type: ignore[misc]
+            page = _read(raw, wire.Page)
+            out += [_read(row, kind) for row in page.results]
+            if not pages or not page.next:
+                return out
+            cursor = {"cursor": page.next}
+
+    async def _certain(self, call: Callable[[], Any]) -> Any:
+        """An answer to something that may be sent again by whoever called; raises ``VenueUnreachable`` for a no."""
+        from mm.venues.paradex.rest import Refused
+
+        try:
+            return await call()
+        except Refused as exc:
+            raise VenueUnreachable(f"paradex: {exc.code}: {exc}") from exc
+
+    # --- end ---------------------------------------------------------------------------------------------------------
+    async def closed(self) -> None:
+        """Return when the connection has ended, for whatever reason."""
+        if self._socket is not None:
+            await asyncio.shield(self._socket.ended)
+
+    async def _leave(self) -> None:
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+        await self._drop_socket()
+        await self._sends.drain(1.0)
+
+    async def close(self) -> None:
+        """End the connection and the threads."""
+        await self._leave()
+        await super().close()
+
+
+class _No(Exception):
+    """A refusal inside an answer."""
+
+    code = "no"
+
+
+def _payload(reply: replies.Reply, now_ms: int) -> dict[str, Any]:
+    """The order request of the library, unsigned."""
+    from paradex_py.common.order import Order, OrderSide, OrderType
+
+    order = Order(
+        reply.symbol, OrderType.Limit, OrderSide(_SIDES[reply.side]), Decimal(reply.qty), Decimal(reply.px),
+        client_id=reply.cid, signature_timestamp=now_ms, instruction="IOC" if reply.op == "reduce" else "POST_ONLY",
+        reduce_only=reply.op == "reduce", recv_window=RECV_WINDOW_MS,
+    )  # fmt: skip
+    return {**order.dump_to_dict(), "size": reply.qty, "price": reply.px}
+
+
+def _read(raw: Any, kind: type[T]) -> T:
+    """A row of an answer; raises ``VenueUnreachable`` for one that is not what it should be."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as exc:
+        raise VenueUnreachable(f"paradex: an answer that cannot be read: {exc}") from exc

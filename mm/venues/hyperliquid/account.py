@@ -130,8 +130,10 @@ class HyperliquidAccount:
             page: list[m.Fill] = await self._ask(question, list[m.Fill])
             found |= {(f.tid, f.oid): f for f in page}
             last = max((f.time for f in page), default=start)
-            if len(page) < _PAGE or last <= start:  # more than a page in one millisecond cannot be told apart
+            if len(page) < _PAGE:
                 return [_fill_record(f) for f in sorted(found.values(), key=lambda f: f.time)]
+            if last <= start:  # more than a page in one millisecond
+                break
             start = last
         raise VenueUnreachable("hyperliquid: the pages of fills do not end")
 

@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import cli_sandbox
+from cli_common import Json
+from cli_common import note as _note
+from cli_common import say as _say
 from mm.errors import ConfigError, RaymakerError
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ venues_app = typer.Typer(help="The exchanges: what is known of them, and whether
 app.add_typer(venues_app, name="venues")
 data_app = typer.Typer(help="Order-book data: import, look, synthesise.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(cli_sandbox.app, name="sandbox")
 
 Sets = Annotated[
     list[str] | None,
@@ -46,7 +51,6 @@ Kappa = Annotated[str | None, typer.Option(help="Decay of fill intensity with di
 OrderSize = Annotated[str | None, typer.Option(help="Order size with its unit: '100 usd', '0.001 btc', '5 lots'.")]
 Leverage = Annotated[str | None, typer.Option(help="Leverage; above 1 needs risk.max_leverage raised too.")]
 Tag = Annotated[str | None, typer.Option(help="A word that is kept with the results.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="DIR", help="A store made by `data import` (or 'synth').")]
 FillLadder = Annotated[
     bool, typer.Option("--fill-ladder", help="Every fill model from optimistic to pessimistic, with a blind control.")
@@ -74,22 +78,6 @@ def _found(path: Path) -> Path:
     """``path``, or where it is not there the file of that name in the project: so that defaults work anywhere."""
     ours = Path(__file__).resolve().parent / path
     return path if path.exists() or path.is_absolute() or not ours.is_file() else ours
-
-
-def _say(result: dict[str, Any], as_json: bool, table: Callable[[], Any] | None = None) -> None:
-    """The result: a table for people, or exactly one JSON line."""
-    if as_json:
-        print(json.dumps(result, default=str), flush=True)
-        return
-    from rich.console import Console
-
-    from mm.report import tables
-
-    Console().print(table() if table else tables.plain(result))
-
-
-def _note(text: str) -> None:
-    print(f"raymaker: {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

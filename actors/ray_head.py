@@ -152,8 +152,11 @@ def start_head(timeout_s: float = 90.0) -> RayHead:
     return head
 
 
-def stop_head(head: RayHead, timeout_s: float = 4.0) -> None:
-    """End the processes of one head and remove its temporary directory; harmless when it has gone."""
+def stop_head(head: RayHead, timeout_s: float = 1.0) -> None:
+    """End the processes of one head and remove its temporary directory; harmless when it has gone.
+
+    Ray's own processes wait for each other and do not end on SIGTERM in any time: ``timeout_s`` is for our workers.
+    """
     for insist, wait_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, 5.0)):
         alive = head.processes()
         if not alive:

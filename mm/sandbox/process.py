@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import psutil
 
-from mm.errors import RaymakerError, VenueUnreachable
+from mm.errors import ConfigError, RaymakerError, VenueUnreachable
 from mm.sandbox.spec import HOST
 from mm.venues.native import wire
 
@@ -112,7 +112,7 @@ def exchange_stats(handle: ExchangeHandle, timeout_s: float = 5.0) -> dict[str, 
 
 
 def control(handle: ExchangeHandle, request: wire.AnyRequest, timeout_s: float = 5.0) -> Any:
-    """One request and its reply on a connection of its own; raises ``VenueUnreachable``."""
+    """One request and its reply on a connection of its own; raises ``VenueUnreachable``, ``ConfigError`` if refused."""
     request.req_id = 1
     where = f"{HOST}:{handle.port}"
     try:
@@ -124,7 +124,7 @@ def control(handle: ExchangeHandle, request: wire.AnyRequest, timeout_s: float =
                     reply = msgspec.json.decode(raw, type=wire.Reply | wire.Error)
                     if isinstance(reply, wire.Reply):
                         return reply.data
-                    raise VenueUnreachable(f"{where}: the exchange refused: {reply.message}")
+                    raise ConfigError(f"{where}: the exchange refused: {reply.message}")
     except OSError as exc:
         raise VenueUnreachable(f"{where}: {exc}; is the local exchange still running?") from exc
     raise VenueUnreachable(f"{where}: the exchange closed the connection without an answer")

@@ -25,10 +25,10 @@ class MarginRules:
         return max((value * rate - deduction for rate, deduction in self.tiers), default=_ZERO)
 
 
-def rules_of(instrument: Instrument) -> MarginRules:
-    """The rules of the instrument's venue, else those of an ordinary contract."""
+def rules_of(instrument: Instrument, venue_name: str = "") -> MarginRules:
+    """The rules of a venue (default: the instrument's), else those of an ordinary contract."""
     top, raw = _UNLISTED
-    venue = SPECS.get(instrument.venue)
+    venue = SPECS.get(venue_name or instrument.venue)
     if venue is not None and venue.kind == instrument.kind:
         for listing in venue.listings:
             if instrument.symbol == listing.symbol or instrument.base == listing.base:

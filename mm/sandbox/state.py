@@ -33,7 +33,7 @@ class State:
         for symbol, schedule in spec.funding.items():
             amount(schedule.rate, f"funding of {symbol}")
         self.markets = {
-            i.symbol: Market(i, spec.stp, rules_of(i), spec.funding.get(i.symbol)) for i in self.instruments
+            i.symbol: Market(i, spec.stp, rules_of(i, spec.face), spec.funding.get(i.symbol)) for i in self.instruments
         }
         self.accounts = {raw.token: self._account(raw) for raw in spec.accounts}
 

@@ -11,11 +11,14 @@ Raw answers of REST calls are kept by ``mm.venues.ccxt_calls``.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import Any, Final
 
 import aiohttp
+import certifi
 from ccxt.async_support.base.ws.client import Client
 from ccxt.base.errors import BaseError, NetworkError, RequestTimeout
 
@@ -113,6 +116,7 @@ class RawExchange:
     urls: dict[str, Any]
     options: dict[str, Any]
     session: aiohttp.ClientSession | None
+    silence_s = SILENCE_S  # patience of its connections
 
     def is_control(self, socket: RawSocket, raw: bytes) -> bool:
         """Whether ccxt itself must see a frame; cheap, called for every frame."""
@@ -143,6 +147,7 @@ class RawExchange:
             made = parent.client(url)  # of ccxt's class, with all its callbacks
             made.__class__ = RawSocket
             made.exchange = self
+            made.silence_s, made.idle_s = self.silence_s, self.silence_s * IDLE_S / SILENCE_S
         return self.clients[url]
 
     def ws_dial_delay(self, _url: str) -> float:
@@ -177,10 +182,17 @@ def make_exchange(kind: type[Any], where: Endpoints, *, proxy: str = "", timeout
     exchange = kind({"enableRateLimit": False, "timeout": round(timeout_s * 1e3), **config})
     exchange.clients = {}
     exchange.timeout_on_exit = 10
+    exchange.ssl_context = _tls() if where.rest.startswith("https:") or where.ws.startswith("wss:") else False
     exchange.urls["api"] = _moved(exchange.urls["api"], where)
     if proxy:
         exchange.socksProxy = exchange.wsSocksProxy = proxy
     return exchange
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    """One for all: it takes tens of milliseconds to make. A local exchange needs none."""
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def _moved(urls: Any, where: Endpoints) -> Any:

@@ -67,12 +67,12 @@ def keep_answer(status: int, headers: Mapping[str, str], body: str) -> None:
         answer.status, answer.headers, answer.body = status, dict(headers), body
 
 
-async def attempt(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Answer:
+async def attempt(exchange: Any, call: Callable[..., Awaitable[Any]], *args: Any) -> Answer:
     """Make one REST call; never raises for what the venue or the network did."""
     answer = Answer()
     token = _answer.set(answer)
     try:
-        answer.data = await call()
+        answer.data = await call(*args)
         answer.end = "certain"
     except BaseError as exc:
         answer.error = redacted(exchange, exc)
@@ -83,14 +83,14 @@ async def attempt(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Answer:
     return answer
 
 
-async def ask(exchange: Any, call: Callable[[], Awaitable[Any]]) -> Any:
+async def ask(exchange: Any, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
     """The data of a query; raises ``VenueUnreachable`` whenever there is none.
 
     Asked again once when a connection breaks, as aiohttp would: the session is told not to repeat anything by itself.
     """
-    answer = await attempt(exchange, call)
+    answer = await attempt(exchange, call, *args)
     if answer.dropped:
-        answer = await attempt(exchange, call)
+        answer = await attempt(exchange, call, *args)
     if not answer.ok:
         raise VenueUnreachable(answer.error)
     return answer.data

@@ -13,9 +13,11 @@ from mm.venues.base import Codec, PublicClient, TradingClient
 
 VENUES: Final = {
     "hyperliquid": "mm.venues.hyperliquid.venue",
+    "apex": "mm.venues.apex.venue",
+    "bybit": "mm.venues.bybit.venue",
     "native": "mm.venues.native.venue",
-    "mexc": "mm.venues.mexc.venue",
     "paradex": "mm.venues.paradex.venue",
+    "mexc": "mm.venues.mexc.venue",
 }
 
 

@@ -15,7 +15,6 @@ ccxtpro = pytest.importorskip("ccxt.pro")
 
 from mm.venues.ccxt_base import (  # noqa: E402  after the check that ccxt is here
     RawExchange,
-    RawSocket,
     close_exchange,
     drop_sockets,
     make_exchange,
@@ -132,8 +131,7 @@ def test_frames_arrive_untouched_and_a_drop_ends_the_stream(how):
 
 
 def test_a_silent_connection_is_ended_and_a_quiet_one_is_not(monkeypatch):
-    monkeypatch.setattr(RawSocket, "idle_s", 0.1)
-    monkeypatch.setattr(RawSocket, "silence_s", 0.3)
+    monkeypatch.setattr(Exchange, "silence_s", 0.3)
 
     async def scenario():
         async with session() as (venue, exchange):

@@ -53,6 +53,7 @@ def test_the_config_errors_are_real(tmp_path):
     assert shown == said
 
 
+@pytest.mark.ray
 @pytest.mark.e2e
 @pytest.mark.slow
 @pytest.mark.timeout(300)

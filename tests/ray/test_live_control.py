@@ -49,6 +49,10 @@ def test_the_desk_trades_on_without_its_command_line(desk):
     after = desk.wait_for(running)
     assert venue_of(after)["executor"]["orders_sent"] > venue_of(before)["executor"]["orders_sent"]
     assert venue_of(after)["quoter"]["decisions"] > venue_of(before)["quoter"]["decisions"]
+    (seen,) = desk.call("status")["runs"]
+    assert seen["run_id"] == after["run_id"]
+    assert running(seen)
+    assert venue_of(seen)["executor"]["orders_sent"] > venue_of(before)["executor"]["orders_sent"]
 
 
 @pytest.mark.parametrize("role", ["executor", "quoter", "risk", "feed"])

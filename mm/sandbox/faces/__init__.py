@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # aiohttp is half of a small process's memory: only who speak
 FACES: Final[Mapping[str, str]] = {
     "apex": "mm.sandbox.faces.apex",
     "hyperliquid": "mm.sandbox.faces.hyperliquid",
-    "paradex": "mm.sandbox.faces.paradex",
+    "bybit": "mm.sandbox.faces.bybit",
     "mexc": "mm.sandbox.faces.mexc",
+    "paradex": "mm.sandbox.faces.paradex",
 }
 
 

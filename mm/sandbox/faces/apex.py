@@ -15,6 +15,7 @@ import msgspec
 from aiohttp import web
 
 from mm.sandbox.account import Account, ClientOrder
+from mm.sandbox.exchange import Refused
 from mm.sandbox.face import Core, Face
 from mm.sandbox.faces import apex_auth
 from mm.sandbox.faces import apex_wire as say
@@ -100,16 +101,19 @@ class ApexFace(Face):
         match message:
             case wire.Fill():
                 told = {"fills": [say.fill(message, self._numbers[account.name])]}
-                order = account.orders.get(message.cid)
+                order = account.by_oid(message.oid)
                 if order is not None:
                     told["orders"] = [self._order(order)]
+                elif not message.oid:
+                    told["orders"] = [say.liquidation(message, self._numbers[account.name])]
                 self._tell(account, told)
             case wire.OrderUpdate() if message.oid and message.status != "filled":  # the fill has said so
                 order = account.orders.get(message.cid)
                 if order is not None:
                     self._tell(account, {"orders": [self._order(order)]})
+            case wire.FundingPaid():
+                self._holdings.settled(account, message)
             case wire.Position():
-                self._holdings.note(account, message, self._markets[message.symbol].rate)
                 self._tell(account, self._holdings.state(account, [message.symbol], self.now_ns()))
             case _:
                 pass
@@ -235,8 +239,10 @@ class ApexFace(Face):
             raise Refusal(10001, "", str(exc)) from exc
         if not 0 < rate <= 1:
             raise Refusal(3, "INVALID_INITIAL_MARGIN_RATE", f"initialMarginRate {rate}")
-        self._holdings.margin_rates[account.name, symbol] = format(rate, "f")
-        account.moved.add(symbol)
+        try:
+            self.exchange.set_leverage(account, symbol, round(1 / rate))
+        except Refused as exc:
+            raise Refusal(3, "INVALID_INITIAL_MARGIN_RATE", str(exc)) from exc
         return _data(None)
 
     # --- queries -----------------------------------------------------------------------------------------------------

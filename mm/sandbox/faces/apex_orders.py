@@ -75,53 +75,43 @@ class Holdings:
     """
 
     def __init__(self, exchange: Exchange) -> None:
-        self.margin_rates: dict[tuple[str, str], str] = {}  # by account and symbol, as the client set them
         self._exchange = exchange
-        self._received: dict[tuple[str, str], Decimal] = {}
-        self._by_side: dict[str, dict[tuple[str, str], Decimal]] = {}
-        self._settled: dict[str, list[dict[str, Any]]] = {}
+        self._received: dict[str, dict[tuple[str, str], Decimal]] = {}  # by account, then symbol and side
 
-    def note(self, account: Account, message: wire.Position, rate: str) -> None:
-        """A position was stated anew: a settlement may be in it."""
-        ledger, name, symbol = account.ledgers[message.symbol], account.name, message.symbol
-        sides = self._by_side.setdefault(name, {})
-        received = ledger.funding - self._received.get((name, symbol), Decimal(0))
-        self._received[name, symbol] = ledger.funding
-        held = "LONG" if ledger.lots > 0 else "SHORT" if ledger.lots < 0 else ""
-        for side in ("LONG", "SHORT"):
-            if side != held:
-                sides.pop((symbol, side), None)
-        if not received or not held:
-            return
-        sides[symbol, held] = sides.get((symbol, held), Decimal(0)) + received
-        settled = self._settled.setdefault(name, [])
-        mark = self._exchange.market(symbol).mark or 0
-        settled.append(
-            {
-                "id": str(len(settled) + 1),
-                "transactionId": str(len(settled) + 1),
-                "symbol": symbol,
-                "fundingValue": format(received, "f"),
-                "rate": rate,
-                "positionSize": format(ledger.instrument.size(abs(ledger.lots)), "f"),
-                "price": format(ledger.instrument.price(mark), "f"),
-                "side": held,
-                "status": "SUCCESS",
-                "fundingTime": message.ts // 1_000_000,
-            }
-        )
+    def settled(self, account: Account, paid: wire.FundingPaid) -> None:
+        """A funding payment belongs to the side that was held."""
+        sides = self._received.setdefault(account.name, {})
+        key = (paid.symbol, _side_of(paid))
+        sides[key] = sides.get(key, Decimal(0)) + Decimal(paid.amount)
 
     def settlements(self, account: Account) -> list[dict[str, Any]]:
         """Funding payments, the newest first."""
-        return self._settled.get(account.name, [])[::-1]
+        return [
+            {
+                "id": str(number),
+                "transactionId": str(number),
+                "symbol": paid.symbol,
+                "fundingValue": paid.amount,
+                "rate": paid.rate,
+                "positionSize": paid.size.removeprefix("-"),
+                "price": paid.mark,
+                "side": _side_of(paid),
+                "status": "SUCCESS",
+                "fundingTime": paid.ts // 1_000_000,
+            }
+            for number, paid in enumerate(account.funding, 1)
+        ][::-1]
 
     def state(self, account: Account, symbols: Sequence[str], now_ns: int) -> dict[str, Any]:
         """Positions in some symbols and the wallet."""
-        stamp, sides = now_ns // 1_000_000, self._by_side.get(account.name, {})
+        stamp, sides = now_ns // 1_000_000, self._received.setdefault(account.name, {})
         told = []
         for symbol in symbols:
-            rate = self.margin_rates.get((account.name, symbol), "0")
-            told += say.positions(account, symbol, sides, rate, stamp)
+            held = account.ledgers[symbol].lots
+            for side, sign in (("LONG", 1), ("SHORT", -1)):
+                if held * sign <= 0:
+                    sides.pop((symbol, side), None)
+            told += say.positions(account, symbol, sides, stamp)
         return {"positions": told, "contractWallets": say.wallets(self._exchange.balance(account, symbols[0]))}
 
     def fees(self, account: Account) -> tuple[Decimal, Decimal]:
@@ -150,20 +140,18 @@ class Holdings:
 
     def balance(self, account: Account) -> dict[str, Any]:
         """Equity and what of it is free."""
-        wallet = self._exchange.balance(account, self._exchange.instruments[0].symbol)
-        open_profit = Decimal(0)
-        for symbol, ledger in account.ledgers.items():
-            mark = self._exchange.market(symbol).mark
-            if ledger.lots and mark:
-                open_profit += ledger.lots * ledger.worth(mark) - ledger.cost
-        equity = format(wallet + open_profit, "f")
+        view = self._exchange.account_view(account, self._exchange.instruments[0].symbol)
         return {
-            "totalEquityValue": equity,
-            "availableBalance": equity,
-            "initialMargin": "0",
-            "maintenanceMargin": "0",
-            "walletBalance": format(wallet, "f"),
-            "unrealizedPnl": format(open_profit, "f"),
+            "totalEquityValue": view.equity,
+            "availableBalance": view.available,
+            "initialMargin": view.initial,
+            "maintenanceMargin": view.maintenance,
+            "walletBalance": view.balance,
+            "unrealizedPnl": view.unrealised,
             "realizedPnl": "0",
             "symbolToOraclePrice": {},
         }
+
+
+def _side_of(paid: wire.FundingPaid) -> str:
+    return "SHORT" if paid.size.startswith("-") else "LONG"

@@ -178,7 +178,7 @@ def fill(one: wire.Fill, account_number: str) -> dict[str, Any]:
     stamp = one.ts // 1_000_000
     return {
         "id": fill_id(one),
-        "orderId": str(FIRST_ID + one.oid),
+        "orderId": order_id(one),
         "accountId": account_number,
         "symbol": one.symbol,
         "side": one.side.upper(),
@@ -198,16 +198,48 @@ def fill_record(one: wire.Fill, account_number: str) -> dict[str, Any]:
     return {**fill(one, account_number), "clientOrderId": one.cid, "clientId": one.cid, "status": "SUCCESS"}
 
 
+def order_id(one: wire.Fill) -> str:
+    """The venue's number of the order of an execution; a liquidation has one of its own."""
+    return str(FIRST_ID + (one.oid or 500_000_000_000 + one.n))
+
+
+def liquidation(one: wire.Fill, account_number: str) -> dict[str, Any]:
+    """The order by which the venue closed a position."""
+    stamp = one.ts // 1_000_000
+    return {
+        "id": order_id(one),
+        "clientId": "",
+        "accountId": account_number,
+        "symbol": one.symbol,
+        "side": one.side.upper(),
+        "price": one.px,
+        "size": one.qty,
+        "remainingSize": "0",
+        "type": "MARKET",
+        "timeInForce": "IMMEDIATE_OR_CANCEL",
+        "reduceOnly": True,
+        "status": "FILLED",
+        "cancelReason": "UNKNOWN_ORDER_CANCEL_REASON",
+        "isDeleverage": False,
+        "isLiquidate": True,
+        "cumSuccessFillSize": one.qty,
+        "cumSuccessFillFee": one.fee,
+        "createdAt": stamp,
+        "updatedAt": stamp,
+    }
+
+
 def fill_id(one: wire.Fill) -> str:
     """The venue's number of an execution: every side of a trade has its own."""
     return str(FIRST_ID + one.oid * 1_000_000 + one.n)
 
 
 def positions(
-    account: Account, symbol: str, funding: Mapping[tuple[str, str], Decimal], rate: str, stamp: int
+    account: Account, symbol: str, funding: Mapping[tuple[str, str], Decimal], stamp: int
 ) -> list[dict[str, Any]]:
     """Both sides of a position."""
     ledger = account.ledgers[symbol]
+    rate = format(round(1 / Decimal(account.leverage[symbol]), 5), "f")
     out = []
     for side, sign in (("LONG", 1), ("SHORT", -1)):
         held = ledger.lots * sign > 0

@@ -233,7 +233,7 @@ def fill(row: wire.Fill, time_ms: int, user: str) -> dict[str, Any]:
         "hash": NO_HASH,
         "oid": row.oid,
         "crossed": not row.maker,
-        "fee": num(row.fee),
+        "fee": num(format(round(Decimal(row.fee), 8), "f")),
         "tid": row.trade_id,
         "feeToken": "USDC",
     }

@@ -30,7 +30,7 @@ from mm.venues.native.wire import Units, decimal
 
 _TOP_TICK: Final = (1 << 31) - 1
 _RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
-_KNOWN_TRADES: Final = 1_000  # ids per market that are remembered: a new subscription repeats the latest trades
+_KNOWN_TRADES: Final = 1_000  # ids per market that are remembered: pushes may repeat trades of the backfill
 _TRADE_KIND: Final = {"Buy": BUY, "Sell": SELL}
 
 Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
@@ -45,12 +45,12 @@ class _Market:
 
     def __init__(self, instrument: Instrument) -> None:
         self.units = Units(instrument)
-        self.known: set[str] = set()
-        self.known_in_order: deque[str] = deque()
         self.reset()
 
     def reset(self) -> None:
-        """A new connection; trades stay known."""
+        """A new connection."""
+        self.known: set[str] = set()
+        self.known_in_order: deque[str] = deque()
         self.seq: int | None = None  # None: withheld until the next snapshot
         self.backfilled = False  # the first snapshot of trades is history
         self.mark = ""

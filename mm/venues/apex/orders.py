@@ -101,7 +101,7 @@ class AccountDecoder:
     def _ending(self, order: wire.Order, ts_recv_ns: int) -> list[Report]:
         """A canceled order, and the fills that waited for its name."""
         reports: list[Report] = []
-        for fill in self._held.pop(order.id, ()) if order.cid else ():
+        for fill in self._held.pop(order.id, ()):
             reports += self._fill(fill, ts_recv_ns)
         known = self._order(order.id)
         if order.status in ("CANCELED", "EXPIRED") and not known.ended:
@@ -137,9 +137,9 @@ class AccountDecoder:
     def _report(self, order: wire.Order, known: _Known, kind: int, reason: str, ts_recv_ns: int) -> Report:
         i, units = self._find(order.symbol)
         lots = max(0, units.lots(order.size) - known.filled)
-        detail = ExecDetail(order.cid, order.id, reason=reason)
+        detail = ExecDetail(known.cid, order.id, reason=reason)
         tick, side = units.ticks(order.price), _side(order.side)
-        return (order.ts_ns, ts_recv_ns, self._own_id(order.cid), lots, tick, i, side, kind, 0), detail
+        return (order.ts_ns, ts_recv_ns, self._own_id(known.cid), lots, tick, i, side, kind, 0), detail
 
     def _news(self, contents: wire.Contents, ts_ns: int, news: list[AccountNews], *, snapshot: bool) -> None:
         """Positions are stated by side: the net is what they come to."""
@@ -206,8 +206,8 @@ class AccountDecoder:
         return known
 
     def _name(self, order: wire.Order) -> None:
-        if order.cid:
-            self._order(order.id).cid = order.cid
+        """An order without an id of ours (a liquidation) gets one that is nobody's."""
+        self._order(order.id).cid = order.cid or f"apex:{order.id}"
 
     def _find(self, symbol: str) -> tuple[int, Units]:
         try:

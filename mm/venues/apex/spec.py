@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
 
+from mm.core.instrument import Instrument
+from mm.errors import VenueUnreachable
 from mm.venues.spec import Listing, RateRule, VenueSpec
 
 # Per 50,000 USD of position the rate of the whole position rises by 0.1 % (incrementalMaintenanceMarginRate): as rates
@@ -37,3 +40,30 @@ SPEC: Final = VenueSpec(
     rates=(RateRule("POST", 300, 60.0), RateRule("GET", 600, 60.0)),
     rates_source="ApeX API documentation, private requests per account; 600 per address; 200 open orders",
 )  # fmt: skip
+
+
+def instruments_of(config: Any) -> list[Instrument]:
+    """The perpetuals in the answer to ``symbols``, with the fees of a new account.
+
+    Raises:
+        VenueUnreachable: the answer is something else.
+    """
+    fees = SPEC.fees()
+    try:
+        listed = [c for c in config["contractConfig"]["perpetualContract"] if c.get("enableTrade", True)]
+        return [
+            Instrument(
+                symbol=c["symbol"],
+                venue=SPEC.name,
+                kind="linear",
+                tick_size=Decimal(c["tickSize"]),
+                lot_size=Decimal(c["stepSize"]),
+                base=c["baseTokenId"],
+                quote=c["settleAssetId"],
+                maker_fee=fees.maker,
+                taker_fee=fees.taker,
+            )
+            for c in listed
+        ]
+    except (KeyError, TypeError, AttributeError, InvalidOperation) as exc:
+        raise VenueUnreachable(f"apex: no list of instruments: {type(exc).__name__}: {exc}") from exc

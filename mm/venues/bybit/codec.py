@@ -49,6 +49,7 @@ _OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
 _TOP_TICK: Final = (1 << 31) - 1
 _RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
 _FILLED_BY_FORCE: Final = ("BustTrade", "AdlTrade")  # liquidation, auto-deleveraging
+_OPEN: Final = ("New", "PartiallyFilled")
 _ENDED: Final = ("Cancelled", "PartiallyFilledCanceled", "Deactivated")
 
 Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
@@ -70,6 +71,7 @@ class BybitCodec:
         self._rate = [0] * len(instruments)  # announced, in 1e-9
         self._next_funding = [""] * len(instruments)
         self._mark = [0] * len(instruments)  # ticks
+        self._terms: dict[str, tuple[str, str]] = {}  # price and size of every order that rests, by its venue id
         self._push: Callable[[bytes], wire.Push] = msgspec.json.Decoder(wire.Push).decode
         self._book: Callable[[Any], wire.Book] = msgspec.json.Decoder(wire.Book).decode
         self._trades: Callable[[Any], list[wire.Trade]] = msgspec.json.Decoder(list[wire.Trade]).decode
@@ -82,6 +84,7 @@ class BybitCodec:
     def reset(self) -> None:
         """A new connection: the next book frame must be a snapshot."""
         self._u = [None] * len(self._u)
+        self._terms.clear()
 
     # --- public ------------------------------------------------------------------------------------------------------
     def decode_public(self, raw: bytes, ts_recv_ns: int) -> Decoded:
@@ -238,15 +241,20 @@ class BybitCodec:
         units = self._units[i]
         reason = "" if o.rejectReason in {"", "EC_NoError"} else o.rejectReason
         filled = wire.number(o.cumExecQty)
-        if o.orderStatus == "New":
+        known = self._terms.get(o.orderId)
+        if o.orderStatus in _OPEN:
+            self._terms[o.orderId] = (o.price, o.qty)
+            if o.orderStatus != "New" and known in {None, (o.price, o.qty)}:
+                return  # a fill, and the executions have said so; other terms: it was amended
             kind = ACK
-        elif o.orderStatus == "Rejected" or (o.orderStatus in _ENDED and reason == wire.POST_ONLY_CROSSED):
-            kind = REJECT if not filled else CANCELED
-        elif o.orderStatus in _ENDED:
-            kind = CANCELED
-            reason = reason or o.cancelType
-        else:  # filled in part or in full: the executions have said so
-            return
+        else:
+            self._terms.pop(o.orderId, None)
+            if o.orderStatus == "Rejected" or (o.orderStatus in _ENDED and reason == wire.POST_ONLY_CROSSED):
+                kind = CANCELED if filled or known else REJECT
+            elif o.orderStatus in _ENDED:
+                kind, reason = CANCELED, reason or o.cancelType
+            else:
+                return
         lots = tick = 0
         if kind != REJECT:
             lots, tick = units.lots(str(wire.number(o.qty) - filled)), units.ticks(o.price or "0")

@@ -34,7 +34,9 @@ SPEC: Final = VenueSpec(
     rates=(
         RateRule("new orders", 20, 1.0, (("place", 1),)),
         RateRule("amendments", 10, 1.0, (("amend", 1),)),
+        RateRule("cancels", 20, 1.0, (("cancel", 1),)),
         RateRule("cancel-alls", 1, 1.0, (("cancel_all", 1),)),
+        RateRule("queries", 50, 1.0, (("query", 1),)),
     ),
     rates_source="Bybit v5 documentation, per account, undated, read 2026-11-20",
 )  # fmt: skip

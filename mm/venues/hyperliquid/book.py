@@ -4,6 +4,9 @@ Hyperliquid sends the twenty best levels whole, and the touch between them, with
 missing that the next frame does not say again. What can happen is a frame older than the last one; times tell. A whole
 book is a snapshot: all its levels, and an end for each that is no longer visible (so nobody sees an empty book in
 between); only the first one, or one that was asked for, clears. A touch is told as the difference that it makes.
+
+Funding is paid at every whole hour and no public frame says so: the first book of a new hour says it, with the rate and
+the mark that were told last.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from mm.core.instrument import Instrument
-from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, SNAPSHOT
+from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, FUNDING, SNAPSHOT
 from mm.venues.hyperliquid.messages import Level
 from mm.venues.native.wire import Units, decimal
 
@@ -21,6 +24,7 @@ TOP_TICK: Final = (1 << 31) - 1
 _KEPT_TRADES: Final = 4_096  # ids by which a repeated trade is recognised
 _KEPT_PRICES: Final = 100_000
 _RATIO_DIGITS: Final = 12
+_HOUR_MS: Final = 3_600_000
 
 Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 Levels = dict[int, int]  # ticks -> lots
@@ -84,7 +88,9 @@ class Visible:
         self.valid = False  # False: withheld until the next whole book
         self.since_ms = 0  # of the book that ended the withholding
         self.time_ms = 0
-        self.mark = -1
+        self.mark = -1  # ticks, -1: not told yet
+        self.rate: int | None = None  # funding of the current hour, in FUNDING_RATE_UNIT
+        self._hour = 0  # of the last book
         self._bids: Levels = {}
         self._asks: Levels = {}
         self._trades: dict[int, None] = {}
@@ -102,11 +108,11 @@ class Visible:
         if new_bids and new_asks and max(new_bids) >= min(new_asks):
             raise ValueError(f"crossed book: {max(new_bids)} and {min(new_asks)} ticks")
         ts, i = time_ms * 1_000_000, self.i
-        rows: list[Row] = []
+        rows = self._funding(time_ms, ts_recv_ns)
         if not self.valid:
             self._bids, self._asks = {}, {}
             self.valid, self.since_ms = True, time_ms
-            rows = [
+            rows += [
                 (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
                 (ts, ts_recv_ns, 0, TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
             ]
@@ -130,12 +136,18 @@ class Visible:
         asks = {tick: lots for tick, lots in self._asks.items() if tick >= high} | best_ask
         self.time_ms = time_ms
         ts = time_ms * 1_000_000
-        rows: list[Row] = []
+        rows = self._funding(time_ms, ts_recv_ns)
         for kind, old, new in ((BID, self._bids, bids), (ASK, self._asks, asks)):
             rows += [(ts, ts_recv_ns, 0, tick, self.i, kind, 0) for tick in old if tick not in new]
             rows += [(ts, ts_recv_ns, n, tick, self.i, kind, 0) for tick, n in new.items() if old.get(tick) != n]
         self._bids, self._asks = bids, asks
         return rows
+
+    def _funding(self, time_ms: int, ts_recv_ns: int) -> list[Row]:
+        before, self._hour = self._hour, time_ms // _HOUR_MS
+        if not 0 < before < self._hour or self.rate is None or self.mark < 0:
+            return []
+        return [(self._hour * _HOUR_MS * 1_000_000, ts_recv_ns, self.rate, self.mark, self.i, FUNDING, 0)]
 
     def new_trade(self, tid: int, time_ms: int) -> bool:
         """Whether a trade happened after the book that we have, and is told for the first time."""

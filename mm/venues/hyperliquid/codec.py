@@ -15,7 +15,20 @@ import msgspec
 import numpy as np
 
 from mm.core.instrument import Instrument
-from mm.core.types import ACK, BUY, CANCEL_REJECT, CANCELED, EVENT, EXEC, FILL, LAST, MARK, REJECT, SELL
+from mm.core.types import (
+    ACK,
+    BUY,
+    CANCEL_REJECT,
+    CANCELED,
+    EVENT,
+    EXEC,
+    FILL,
+    FUNDING_RATE_UNIT,
+    LAST,
+    MARK,
+    REJECT,
+    SELL,
+)
 from mm.venues import replies
 from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.hyperliquid import messages as m
@@ -25,6 +38,7 @@ from mm.venues.native.wire import DECODE_ERRORS, decimal
 
 _OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
 _TRADE_KIND: Final = {"B": BUY, "A": SELL}
+_RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
 _KEPT_CIDS: Final = 4_096
 _WORKING: Final = frozenset({"open", "triggered", "accepted"})
 ORDER_GONE: Final = "Error placing new order during modify"  # the order that was to be modified is cancelled
@@ -88,6 +102,7 @@ class HyperliquidCodec:
                 return Decoded(events=_events([row for t in data for row in self._trade(t, ts_recv_ns)]))
             case m.AssetCtxFrame(data):
                 book = self._find(data.coin)
+                book.rate = _rate(data.ctx.funding)
                 mark = book.grid.near(data.ctx.markPx)
                 if mark == book.mark:
                     return Decoded()
@@ -256,6 +271,13 @@ class HyperliquidCodec:
             return self._books[self._index[coin]]
         except KeyError:
             raise ValueError(f"unknown coin {coin!r}") from None
+
+
+def _rate(text: str) -> int:
+    rate = round(decimal(text) * _RATE_STEPS)
+    if abs(rate) > _RATE_STEPS:
+        raise ValueError(f"funding rate {text} is out of range")
+    return rate
 
 
 def _event_news(event: m.UserEvent) -> list[AccountNews]:

@@ -123,14 +123,13 @@ async def liquidation(rig: Rig) -> None:
 
 @case(39, "positions and balances by the stream")
 async def money_news(rig: Rig) -> None:
-    """After a fill the stream tells the position (spot: the coin's balance) and the balance, as they are."""
+    """After a fill the stream tells the position (spot: the holding) and the balance, as they are."""
     trader = await rig.trader()
     n = await trader.rest(1, rig.mid, "0.05")
     rig.play((SELL, rig.mid, rig.lots("0.05")))
     await trader.hears(n, "fill")
-    base, quote = rig.instrument.base, rig.instrument.quote
-    position, symbol = ("balance", base) if rig.spot else ("position", rig.symbol)
-    wanted = {(position, symbol): trader.held(), ("balance", quote): trader.account.balance(quote)}
+    quote = rig.instrument.quote
+    wanted = {("position", rig.symbol): trader.held(), ("balance", quote): trader.account.balance(quote)}
 
     def told() -> bool:
         last = {(x.kind, x.symbol): x.amount for x in trader.news}

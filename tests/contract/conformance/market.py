@@ -38,9 +38,11 @@ class Market:
         self.codec.reset()
         self.valid = False
         self.task = asyncio.create_task(self.client.run(self.on_frame))
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen: a case may start anew
 
     @property
     def ended(self) -> bool:
+        """``run`` has ended."""
         return self.task.done()
 
     def top(self, depth: int = 10) -> dict[int, list[tuple[int, int]]]:

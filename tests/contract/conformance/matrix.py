@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from mm.sandbox.faces import FACES
@@ -59,12 +61,19 @@ def run_venue(venue: str, cases: list[Case] | None = None) -> dict[str, Result]:
             except NotApplicable as exc:
                 result = Result("n/a", str(exc))
             except Exception as exc:  # noqa: BLE001  whatever it is, it is this case's failure
-                result = Result("fail", f"{type(exc).__name__}: {exc}")
+                result = Result("fail", _words(exc))
             result.wall_s, result.cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
             result.figures = rig.figures
             out[case.id] = result
         runner.run(rig.stop())
     return out
+
+
+def _words(exc: BaseException) -> str:
+    """What failed, and where in the case."""
+    where = [f for f in traceback.extract_tb(exc.__traceback__) if Path(f.filename).name.startswith("cases_")]
+    line = f"; {Path(where[-1].filename).name}:{where[-1].lineno}: {where[-1].line}" if where else ""
+    return f"{type(exc).__name__}: {exc}{line}"
 
 
 def listed(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mm.core.types import FUNDING
-from mm.venues.base import Decoded
+from mm.venues.base import Codec, Decoded
 from tests.contract.conformance.matrix import venues
 from tests.contract.conformance.recording import TS_RECV_NS, Recorded, codec_of, decode, load, summary
 
@@ -41,11 +41,22 @@ def test_a_codec_makes_the_same_of_a_recorded_session(venue: str) -> None:
 
 @pytest.mark.parametrize("venue", venues())
 def test_after_a_new_connection_the_market_starts_anew(venue: str) -> None:
-    frames = [frame for frame in session(venue) if frame.stream == "public"]
     codec = codec_of(venue)
     for _ in range(2):
         codec.reset()
-        assert [summary(decode(codec, "public", frame.raw)) for frame in frames] == [frame.says for frame in frames]
+        _starts_anew(codec, session(venue))
+
+
+def _starts_anew(codec: Codec, frames: list[Recorded]) -> None:
+    """The books of a session come out as recorded. Trades need not: venues repeat the last ones to a new connection."""
+    for frame in frames:
+        if frame.stream == "public":
+            assert _book(summary(decode(codec, "public", frame.raw))) == _book(frame.says)
+
+
+def _book(says: dict[str, Any]) -> Any:
+    rows = [(kind, tick, lots) for kind, tick, lots, *_ in says.get("events", ()) if kind not in ("sell", "buy")]
+    return rows, says.get("gap"), says.get("error")
 
 
 # --- damage ----------------------------------------------------------------------------------------------------------
@@ -103,8 +114,7 @@ def test_no_damaged_frame_raises(venue: str, data: st.DataObject) -> None:
         else:
             _check(decode(codec, frame.stream, frame.raw))
     codec.reset()
-    public = [frame for frame in frames if frame.stream == "public"]
-    assert [summary(decode(codec, "public", frame.raw)) for frame in public] == [frame.says for frame in public]
+    _starts_anew(codec, frames)
 
 
 def _check(decoded: Decoded) -> None:

@@ -1,0 +1,254 @@
+"""What an account of Bybit can be asked and told over REST, apart from its orders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from mm.errors import VenueUnreachable
+from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Position
+from mm.venues.bybit import wire
+from mm.venues.bybit.exchange import Bybit, make_bybit
+from mm.venues.ccxt_calls import Answer, Budget, attempt, clock_skew_s
+
+SETTLE: Final = "USDT"
+DEAD_MAN_S: Final = (3.0, 300.0)
+DEAD_MAN_TOPIC: Final = "dcp.future"
+_WEEK_MS: Final = 7 * 86_400_000  # the longest span of one history query
+_KEPT_MS: Final = 104 * _WEEK_MS  # the venue keeps two years
+_ORDERS_PAGE: Final = 50
+_HISTORY_PAGE: Final = 100
+_MAX_PAGES: Final = 1_000
+_PACE_S: Final = 0.025  # between the weeks of a long history
+_STATUS: Final = {
+    "New": "open",
+    "PartiallyFilled": "open",
+    "Untriggered": "open",
+    "Filled": "filled",
+    "Rejected": "rejected",
+}  # fmt: skip  everything else has been cancelled
+
+Query = Callable[[dict[str, Any]], Awaitable[Any]]
+
+
+class BybitAccount:
+    """The queries and settings of ``mm.venues.base.TradingClient``."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._ex: Bybit = make_bybit(options, private=True)
+        self._halting: Bybit = make_bybit(options, private=True)  # connections of its own: a halt waits behind nothing
+        self._budget: Budget | None = options.get("budget")
+        self._dead_man_s = 0
+
+    async def arm_dead_man(self, timeout_s: float) -> None:
+        """Cancel everything when the private stream has been gone for ``timeout_s`` (3 to 300 s); 0 disarms.
+
+        The venue watches streams that have its topic, so it needs no renewal while the stream lives.
+        """
+        window_s = 0 if timeout_s <= 0 else round(min(max(timeout_s, DEAD_MAN_S[0]), DEAD_MAN_S[1]))
+        if window_s == self._dead_man_s:
+            return
+        if window_s:
+            params = {"timeWindow": window_s, "product": "DERIVATIVES"}
+            await self._ask(self._ex.privatePostV5OrderDisconnectedCancelAll, params)
+        if not window_s or not self._dead_man_s:
+            op = "subscribe" if window_s else "unsubscribe"
+            await self._ex.say(self._ex.private_url, {"op": op, "args": [DEAD_MAN_TOPIC]})
+        self._dead_man_s = window_s
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Isolated margin for the account, leverage for the symbol; harmless when it is so already."""
+        info = await self._ask(self._ex.privateGetV5AccountInfo, {})
+        if info["result"].get("marginMode") != "ISOLATED_MARGIN":
+            await self._ask(self._ex.privatePostV5AccountSetMarginMode, {"setMarginMode": "ISOLATED_MARGIN"})
+        params = {"category": wire.CATEGORY, "symbol": symbol, "buyLeverage": str(leverage)}
+        params["sellLeverage"] = params["buyLeverage"]
+        answer = await self._attempt(self._ex.privatePostV5PositionSetLeverage, params)
+        if not answer.ok and code_of(answer) not in wire.NOT_MODIFIED:
+            raise VenueUnreachable(f"bybit: leverage of {symbol}: {answer.error}")
+
+    async def open_orders(self) -> list[OpenOrder]:
+        """Open orders as the venue knows them."""
+        rows = await self._pages(self._ex.privateGetV5OrderRealtime, {"settleCoin": SETTLE}, _ORDERS_PAGE)
+        return [
+            OpenOrder(o.orderLinkId, o.orderId, o.symbol, _side(o.side), wire.number(o.price), wire.number(o.leavesQty))
+            for o in _typed(rows, wire.Order)
+            if _STATUS.get(o.orderStatus) == "open"
+        ]
+
+    async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
+        """What became of an order: among the live and recent ones, then in the history."""
+        params = {"symbol": symbol, "orderLinkId": client_order_id}
+        for query in (self._ex.privateGetV5OrderRealtime, self._ex.privateGetV5OrderHistory):
+            for o in _typed(await self._pages(query, params, _ORDERS_PAGE), wire.Order):
+                if o.orderLinkId == client_order_id:
+                    return _state(o)
+        return None
+
+    async def position(self, symbol: str) -> Position:
+        """Position in one symbol and the wallet's balance."""
+        rows = await self._pages(self._ex.privateGetV5PositionList, {"symbol": symbol}, _ORDERS_PAGE)
+        wallet = await self._ask(self._ex.privateGetV5AccountWalletBalance, {"accountType": "UNIFIED", "coin": SETTLE})
+        balance = sum(
+            (wire.number(c.walletBalance) for w in _typed(rows_of(wallet), wire.Wallet) for c in w.coin), Decimal(0)
+        )
+        size, entry = Decimal(0), None
+        for p in _typed(rows, wire.Position):
+            if p.symbol == symbol and p.side in wire.SIDE_SIGN:
+                size = wire.number(p.size) * wire.SIDE_SIGN[p.side]
+                entry = wire.number(p.avgPrice) if size else None
+        return Position(symbol, size, entry, balance)
+
+    async def fills(self, since_ns: int) -> list[FillRecord]:
+        """Executions since a time, oldest first."""
+        found = [e for e in await self._executions(since_ns, "") if e.execType in {"Trade", "BustTrade", "AdlTrade"}]
+        return [
+            FillRecord(
+                e.orderLinkId,
+                e.execId,
+                e.symbol,
+                _side(e.side),
+                wire.number(e.execPrice),
+                wire.number(e.execQty),
+                wire.number(e.execFee),
+                e.isMaker,
+                wire.time_ns(e.execTime),
+            )
+            for e in found
+        ]
+
+    async def funding(self, since_ns: int) -> list[FundingPayment]:
+        """Funding settlements, oldest first."""
+        found = await self._executions(since_ns, "Funding")
+        return [FundingPayment(e.symbol, -wire.number(e.execFee), wire.time_ns(e.execTime)) for e in found]
+
+    async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Maker and taker fee of this account."""
+        answer = await self._ask(self._ex.privateGetV5AccountFeeRate, {"category": wire.CATEGORY, "symbol": symbol})
+        for row in rows_of(answer):
+            if row.get("symbol") == symbol:
+                return wire.number(row["makerFeeRate"]), wire.number(row["takerFeeRate"])
+        raise VenueUnreachable(f"bybit: no fee rate of {symbol}")
+
+    async def server_time_ns(self) -> int:
+        """The venue's clock."""
+        answer = await self._ask(self._ex.publicGetV5MarketTime, {})
+        return int(answer["result"]["timeNano"])
+
+    async def _executions(self, since_ns: int, exec_type: str) -> list[wire.Execution]:
+        """By weeks, newest first within each as the venue answers; the result is oldest first."""
+        now_ms = self._ex.milliseconds()
+        from_ms = max(since_ns // 1_000_000, now_ms - _KEPT_MS)
+        found: list[wire.Execution] = []
+        while from_ms <= now_ms:
+            params = {"startTime": str(from_ms), "endTime": str(min(from_ms + _WEEK_MS, now_ms + 1))}
+            if exec_type:
+                params["execType"] = exec_type
+            rows = await self._pages(self._ex.privateGetV5ExecutionList, params, _HISTORY_PAGE)
+            found += reversed(_typed(rows, wire.Execution))
+            from_ms += _WEEK_MS
+            if from_ms <= now_ms:
+                await asyncio.sleep(_PACE_S)
+        found.sort(key=lambda e: wire.time_ns(e.execTime))
+        return list({e.execId: e for e in found}.values())
+
+    async def _ask(self, call: Query, params: dict[str, Any]) -> Any:
+        """The answer to a query; raises ``VenueUnreachable``."""
+        if self._budget is not None:
+            await self._budget.take("query")
+        answer = await self._attempt(call, params)
+        if not answer.ok:
+            raise VenueUnreachable(answer.error)
+        return answer.data
+
+    async def _attempt(self, call: Query, params: dict[str, Any]) -> Answer:
+        """One REST request; one that came at a wrong time is not done, so it is sent again by the right clock."""
+        answer = await attempt(self._ex, call, params)
+        if code_of(answer) == wire.STALE_CLOCK:
+            await self._set_clock()
+            answer = await attempt(self._ex, call, params)
+        return answer
+
+    async def _set_clock(self) -> None:
+        """Ask the venue for the time; raises ``VenueUnreachable``."""
+        skew_s, _ = await clock_skew_s(self._time_ms)
+        self._ex.skew_ms = self._halting.skew_ms = round(skew_s * 1e3)
+
+    async def _time_ms(self) -> int:
+        return await self.server_time_ns() // 1_000_000
+
+    async def _pages(self, call: Query, params: dict[str, str], page: int) -> list[Any]:
+        return await pages(self._ask, call, {**params, "limit": str(page)})
+
+
+async def pages(
+    one: Callable[[Query, dict[str, Any]], Awaitable[Any]], call: Query, params: dict[str, str]
+) -> list[Any]:
+    """The rows of all pages of a query; raises ``VenueUnreachable``."""
+    rows: list[Any] = []
+    cursor = ""
+    for _ in range(_MAX_PAGES):
+        page = {"category": wire.CATEGORY, **params} | ({"cursor": cursor} if cursor else {})
+        answer = await one(call, page)
+        rows += rows_of(answer)
+        cursor = (answer.get("result") or {}).get("nextPageCursor") or ""
+        if not cursor:
+            return rows
+    raise VenueUnreachable("bybit: the pages of an answer do not end")
+
+
+def rows_of(answer: Any) -> list[Any]:
+    """The list in an answer; raises ``VenueUnreachable`` when there is none."""
+    rows = (answer.get("result") or {}).get("list") if isinstance(answer, dict) else None
+    if not isinstance(rows, list):
+        raise VenueUnreachable(f"bybit: no list in {str(answer)[:100]!r}")
+    return rows
+
+
+def _typed(rows: list[Any], kind: type[Any]) -> list[Any]:
+    try:
+        return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
+    except msgspec.ValidationError as exc:
+        raise VenueUnreachable(f"bybit: an answer that cannot be read: {exc}") from exc
+
+
+def _state(o: wire.Order) -> OrderState:
+    status: Any = _STATUS.get(o.orderStatus, "canceled")
+    reason = "" if o.rejectReason == "EC_NoError" else o.rejectReason
+    if reason == wire.POST_ONLY_CROSSED and not wire.number(o.cumExecQty):
+        status = "rejected"
+    return OrderState(
+        o.orderLinkId,
+        o.orderId,
+        o.symbol,
+        _side(o.side),
+        wire.number(o.price),
+        wire.number(o.qty),
+        wire.number(o.cumExecQty),
+        status,
+        reason,
+    )
+
+
+def _side(name: str) -> int:
+    try:
+        return wire.SIDE_SIGN[name]
+    except KeyError:
+        raise VenueUnreachable(f"bybit: side {name!r} in an answer") from None
+
+
+def code_of(answer: Answer) -> int:
+    """The venue's code in a REST answer, 0 without one."""
+    try:
+        return int(msgspec.json.decode(answer.body)["retCode"])
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def too_many(answer: Answer) -> bool:
+    """Refused by a rate limit: certainly not done."""
+    return answer.status in {403, 429} or code_of(answer) in {10006, 10018, 10429}

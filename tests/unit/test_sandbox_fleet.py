@@ -1,0 +1,88 @@
+"""Several exchanges of one market, and the words of `sandbox fault` and `sandbox play`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors import sandbox
+from mm.core.types import ASK, FUNDING, MARK, SELL
+from mm.data.synth import SynthSpec, write_synth
+from mm.errors import ConfigError, VenueUnreachable
+from mm.sandbox.background import make_background
+from mm.sandbox.exchange import Exchange
+from mm.sandbox.fleet import PERSONALITY, fleet
+from mm.sandbox.spec import parse_spec
+from mm.venues.specs import venue_spec
+
+VENUES = list(PERSONALITY)
+TOKENS = {venue: (f"control-{venue}", f"account-{venue}") for venue in VENUES}
+
+
+def test_five_venues_share_a_price_and_differ_in_the_rest() -> None:
+    specs = fleet(VENUES, ["BTC", "ETH"], "synth", 2.0, 77, TOKENS)
+    flows = {venue: specs[venue].background[venue_spec(venue).listing("BTC").symbol] for venue in VENUES}
+    assert len({flow.fair_seed for flow in flows.values()}) == 1
+    assert len({flow.seed for flow in flows.values()}) == 5
+    assert len({(flow.basis_bps, flow.delay_ms) for flow in flows.values()}) == 5
+    assert {(flow.epoch_ns, flow.speed) for flow in flows.values()} == {(77, 2.0)}
+    eth = specs["bybit"].background["ETHUSDT"]
+    assert eth.fair_seed != flows["bybit"].fair_seed
+    for venue, spec in specs.items():
+        again = parse_spec(msgspec.json.encode(spec), venue)
+        again.face = ""
+        exchange = Exchange(again)
+        assert exchange.markets[venue_spec(venue).listing("BTC").symbol].rules.tiers or venue == "mexc"
+    held = specs["mexc"].accounts[0].positions
+    assert (held["BTCUSDT"], held["ETHUSDT"]) == ("0.833300", "16.66670")
+    assert specs["bybit"].accounts[0].positions == {}
+
+
+def test_a_store_is_played_where_its_currency_trades(tmp_path: Path) -> None:
+    path = str(write_synth(tmp_path / "tape", SynthSpec(), 1, 2.0).path)
+    specs = fleet(["hyperliquid"], ["BTC", "ETH"], path, 1.0, 77, TOKENS)
+    flows = specs["hyperliquid"].background
+    assert (flows["BTC"].kind, flows["ETH"].kind) == ("store", "synth")
+    btc = make_background(Exchange(_plain(specs["hyperliquid"])).instruments[0], flows["BTC"])
+    assert btc.due(77 + 3_000_000_000, 100)[2][1] < 70_000  # in dollars, not in the store's ticks of 0.1
+    with pytest.raises(ConfigError, match="holds BTC, not ETH"):
+        fleet(["hyperliquid"], ["ETH"], path, 1.0, 77, TOKENS)
+    with pytest.raises(ConfigError, match="no XRP"):
+        fleet(["hyperliquid"], ["XRP"], "synth", 1.0, 77, TOKENS)
+
+
+def _plain(spec):
+    return msgspec.structs.replace(spec, face="")
+
+
+def test_rows_and_faults_as_words() -> None:
+    bybit = venue_spec("bybit").instrument("BTC")
+    words = ("sell 60000.5 0.25", "ask 60001", "mark 59000", "funding 60000 -0.0001")
+    assert [sandbox._row(bybit, text) for text in words] == [
+        (SELL, 600_005, 250), (ASK, 600_010, 0), (MARK, 590_000, 0), (FUNDING, 600_000, -100_000),
+    ]  # fmt: skip
+    for text in ("", "buy 60000.55", "shout 1", "buy 1 2 3", "buy x"):
+        with pytest.raises(ConfigError):
+            sandbox._row(bybit, text)
+    assert sandbox._parsed("ack_lost=2") == ("ack_lost", 2)
+    assert sandbox._parsed("stall_public=True") == ("stall_public", True)
+    for text in ("ack_lost", "ack_lost=", "ack_lost=[1]", "x=yes"):
+        with pytest.raises(ConfigError, match="key=value"):
+            sandbox._parsed(text)
+
+
+def test_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYMAKER_HOME", str(tmp_path))
+    assert sandbox.stats() == {}
+    with pytest.raises(ConfigError, match="start one"):
+        sandbox.fault("bybit", [], "", hard=False)
+    handle = {"port": 1, "pid": 1, "started": 0.0, "control_token": "control-token"}
+    (tmp_path / "sandbox.json").write_text(msgspec.json.encode({"apex": handle}).decode())
+    with pytest.raises(ConfigError, match="it has apex"):
+        sandbox.fault("bybit", [], "", hard=False)
+    with pytest.raises(VenueUnreachable):
+        sandbox.stats(["apex"])
+    with pytest.raises(ConfigError, match="no face for 'nyse'"):
+        sandbox.run(sandbox.Options(venues=["nyse"]), lambda _: None, lambda _: None)

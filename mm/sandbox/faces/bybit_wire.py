@@ -75,6 +75,11 @@ def exec_id(fill: wire.Fill) -> str:
     return order_id((fill.trade_id << 64) | (fill.oid << 16) | (fill.n & 0xFFFF))
 
 
+def money(exact: str) -> str:
+    """An amount with at most twelve decimals: the exchange is more exact than any venue."""
+    return exact if len(exact) < 24 else format(Decimal(exact).quantize(Decimal("1e-12")), "f")
+
+
 def link_id(cid: str) -> str:
     """The client's own id, "" when it gave none."""
     return "" if cid.startswith(NO_LINK) else cid
@@ -124,7 +129,7 @@ def execution_row(fill: wire.Fill, order: ClientOrder | None, mark: str, rate: D
         "orderLinkId": "" if forced else link_id(fill.cid), "side": _SIDE[fill.side],
         "orderPrice": order.request.px if order else fill.px, "orderQty": order.request.qty if order else fill.qty,
         "leavesQty": fill.remaining, "orderType": "Limit", "stopOrderType": "UNKNOWN",
-        "createType": "CreateByLiq" if forced else "CreateByUser", "execFee": fill.fee, "execId": exec_id(fill),
+        "createType": "CreateByLiq" if forced else "CreateByUser", "execFee": money(fill.fee), "execId": exec_id(fill),
         "execPrice": fill.px, "execQty": fill.qty, "execType": "BustTrade" if forced else "Trade",
         "execValue": format(value, "f"), "execTime": ms(fill.ts), "isMaker": fill.maker, "feeRate": format(rate, "f"),
         "markPrice": mark, "closedSize": "", "seq": fill.trade_id, "feeCurrency": "", "blockTradeId": "",
@@ -169,16 +174,17 @@ def position_row(position: wire.Position) -> dict[str, Any]:
 
 def wallet_row(view: wire.AccountView, account: Account) -> dict[str, Any]:
     """The unified account's money."""
+    equity, balance = money(view.equity), money(view.balance)
     realised = format(sum((x.realised for x in account.ledgers.values()), Decimal(0)), "f")
     coin = {
-        "coin": view.currency, "equity": view.equity, "walletBalance": view.balance, "usdValue": view.equity,
+        "coin": view.currency, "equity": equity, "walletBalance": balance, "usdValue": equity,
         "availableToWithdraw": "", "free": "", "locked": "0", "borrowAmount": "0", "totalOrderIM": "0",
         "totalPositionIM": view.initial, "totalPositionMM": view.maintenance, "unrealisedPnl": view.unrealised,
         "cumRealisedPnl": realised,
     }  # fmt: skip
     return {
-        "accountType": "UNIFIED", "totalEquity": view.equity, "totalWalletBalance": view.balance,
-        "totalMarginBalance": view.equity, "totalAvailableBalance": view.available,
+        "accountType": "UNIFIED", "totalEquity": equity, "totalWalletBalance": balance,
+        "totalMarginBalance": equity, "totalAvailableBalance": view.available,
         "totalPerpUPL": view.unrealised, "totalInitialMargin": view.initial,
         "totalMaintenanceMargin": view.maintenance, "accountIMRate": "0", "accountMMRate": "0", "coin": [coin],
     }  # fmt: skip

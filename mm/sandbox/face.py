@@ -110,6 +110,7 @@ class Face(ABC):
     def __init__(self, core: Core) -> None:
         self.exchange = core.exchange
         self.faults = Faults()
+        self.limited = True  # the venue's rate limits hold
         self.sessions: set[Session] = set()
         self.counts = dict.fromkeys(("requests", "unknown_routes", "bad_requests", "refused", "rate_limited"), 0)
         self._core = core
@@ -193,7 +194,7 @@ class Face(ABC):
         """Count a request against the venue's rules; False when it is one too many."""
         now_ns = self._core.clock_ns()
         for rule in self.rates:
-            if rule.what != what:
+            if rule.what != what or not self.limited:
                 continue
             used = self._used.setdefault((account.name, what), deque())
             while used and now_ns - used[0] >= rule.window_s * 1e9:

@@ -97,6 +97,8 @@ class Server:
             (symbol, make_background(instruments[symbol], raw, clock())) for symbol, raw in spec.background.items()
         ]
         self.face = make_face(spec.face, self) if spec.face else None
+        if self.face is not None:
+            self.face.limited = spec.limits
 
     async def run(self, port: int, on_listening: Callable[[int, int], None], watch_pid: int | None = None) -> None:
         """Serve until ``stop``; ``on_listening`` is told the port and the face's port (0 without a face)."""

@@ -63,6 +63,7 @@ class ExchangeSpec(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stp: Stp = "cancel_newest"
     name: str = "local"
     face: str = ""  # the venue whose wire it speaks beside its own (mm.sandbox.faces)
+    limits: bool = True  # the venue's rate limits hold on its wire
     face_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0  # 0 takes a free one
 
     def parsed_instruments(self) -> list[Instrument]:

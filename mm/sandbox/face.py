@@ -115,7 +115,7 @@ class Face(ABC):
         self.counts = dict.fromkeys(("requests", "unknown_routes", "bad_requests", "refused", "rate_limited"), 0)
         self._core = core
         self._held: Frame | None = None
-        self._used: dict[tuple[str, str], deque[int]] = {}
+        self._used: dict[tuple[str, str, float], deque[int]] = {}  # by account and rule
         self._runner: web.AppRunner | None = None
 
     # --- what a venue says -------------------------------------------------------------------------------------------
@@ -193,15 +193,18 @@ class Face(ABC):
     def limit(self, account: Account, what: str, count: int = 1) -> bool:
         """Count a request against the venue's rules; False when it is one too many."""
         now_ns = self._core.clock_ns()
+        counted = []
         for rule in self.rates:
             if rule.what != what or not self.limited:
                 continue
-            used = self._used.setdefault((account.name, what), deque())
+            used = self._used.setdefault((account.name, what, rule.window_s), deque())
             while used and now_ns - used[0] >= rule.window_s * 1e9:
                 used.popleft()
             if len(used) + count > rule.count:
                 self.counts["rate_limited"] += 1
                 return False
+            counted.append(used)
+        for used in counted:
             used.extend([now_ns] * count)
         return True
 

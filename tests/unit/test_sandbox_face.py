@@ -150,6 +150,21 @@ def test_the_venues_rate_limit() -> None:
     asyncio.run(run())
 
 
+def test_several_rules_for_the_same_requests_count_apart() -> None:
+    async def run() -> None:
+        async with plain() as (face, url, client):
+            face.rates = (RateRule("orders", 3, 0.2), RateRule("orders", 5, 60.0))  # type: ignore[misc]
+            statuses = []
+            for n in range(8):
+                async with client.post(url + "/order", json=order(f"A-{n}")) as r:
+                    statuses.append(r.status)
+                if n == 3:
+                    await asyncio.sleep(0.25)
+            assert statuses == [200, 200, 200, 429, 200, 200, 429, 429]
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("faults", "expected"),
     [

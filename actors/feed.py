@@ -140,7 +140,7 @@ class FeedActor(LoopActor):
 
     def _tell_risk(self) -> None:
         """Risk marks fifty times a second at most, so that it does not compete with the quoter for the processor."""
-        if self._for_risk:
+        if self._for_risk and not self._ended:
             self._risk.send(EVENTS, b"".join(self._for_risk), t_wall_ns=self._last_ns)
             self._for_risk = []
 

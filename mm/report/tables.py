@@ -94,9 +94,9 @@ def live(summary: dict[str, Any]) -> Table:
     shown = [("run", summary["run_id"]), ("lasted", f"{summary['duration_s']:.1f} s")]
     for name, venue in summary["venues"].items():
         shown += [
-            (name, f"{venue['fills']:,} fills, {venue['taker_fills']:,} of them as taker"),
+            (name, f"{_count(venue['fills'])} fills, {_count(venue['taker_fills'])} of them as taker"),
             ("  orders", f"{venue['orders_sent']:,} sent, {venue['rejects']:,} rejected"),
-            ("  left open", f"{venue['open_orders_left']:,} orders, position {text(venue['position'])}"),
+            ("  left open", f"{_count(venue['open_orders_left'])} orders, position {text(venue['position'])}"),
             (
                 "  both sides quoted",
                 "-" if venue["quote_uptime"] is None else f"{venue['quote_uptime']:.1%} of the time",
@@ -104,6 +104,13 @@ def live(summary: dict[str, Any]) -> Table:
         ]
         if venue.get("pnl_usd") is not None:
             shown.append(("  profit after fees", f"{venue['pnl_usd']:+,.4f} usd, fees {text(venue.get('fees_usd'))}"))
+        audit = venue.get("fee_audit") or {}
+        if audit.get("fills"):
+            wrong = audit["mismatches"]
+            verdict = f"{wrong:,} differ from the schedule: {audit['last_mismatch']}" if wrong else "all as scheduled"
+            shown.append(("  fees of fills", f"{audit['charged']} charged, {verdict}"))
+        if venue.get("error"):
+            shown.append(("  the venue", venue["error"]))
     speed, memory = summary["tick_to_order_us"], summary["rss_mb"]
     if speed.get("p50") is not None:
         shown.append(("tick to order", f"{speed['p50']:,.0f} µs median, {speed['p99']:,.0f} µs at 99 %"))
@@ -116,6 +123,10 @@ def live(summary: dict[str, Any]) -> Table:
     if summary.get("path"):
         shown.append(("picture, fills, journal", summary["path"]))
     return _table(shown)
+
+
+def _count(n: int | None) -> str:
+    return "unknown, the venue did not say:" if n is None else f"{n:,}"
 
 
 def _simulated(symbol: str, sim: dict[str, Any]) -> list[tuple[str, str]]:

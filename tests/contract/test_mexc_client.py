@@ -212,6 +212,9 @@ def test_history_by_pages_and_what_is_held() -> None:
             assert await client.fees("BTCUSDT") == (Decimal(0), Decimal("0.0005"))
             position = await client.position("BTCUSDT")
             assert (position.size, position.balance) == (Decimal("0.77"), Decimal(100_000) + 230 * Decimal("100.0005"))
+            assert position.entry_price == Decimal("99999.75")  # the mid, for want of an entry
+            local.play((BID, MID - 100, 0))
+            assert (await client.position("BTCUSDT")).entry_price == Decimal("99999.75")
             state = await client.order("BTCUSDT", "RM-1")
             assert state is not None
             assert (state.filled, state.status) == (Decimal("0.23"), "open")

@@ -113,7 +113,7 @@ def test_the_life_of_orders() -> None:
     for name in ("order_partly", "order_filled", "reply_taken", "reply_unknown", "balance_base"):
         assert found[name].execs.size == 0
     assert found["reply_unknown"].unknown == ["RM-10"]
-    assert found["balance_base"].news == [AccountNews("balance", "BTC", Decimal(1), NOW_NS)]
+    assert found["balance_base"].news == [AccountNews("position", "BTCUSDT", Decimal(1), NOW_NS)]
     detail = found["deal_1"].exec_detail[0]
     assert detail.venue_order_id == found["order_new"].exec_detail[0].venue_order_id
     assert detail.trade_id != found["deal_2"].exec_detail[0].trade_id

@@ -259,10 +259,13 @@ class MexcCodec:
         return quote_fee(self._instruments[i], decimal(deal.feeAmount or "0"), deal.feeCurrency, decimal(deal.price))
 
     def _balance(self, body: Any) -> Decoded:
-        """Free and frozen together of a coin that we trade; a spot market knows no positions."""
-        total, ts = decimal(body.balanceAmount) + decimal(body.frozenAmount), _ns(body.time)
-        ours = any(body.vcoinName in (i.base, i.quote) for i in self._instruments)
-        return Decoded(news=[AccountNews("balance", body.vcoinName, total, ts)] if ours else [])
+        """Free and frozen together: money as a balance, a coin as the position of the instruments it is the base of."""
+        coin, ts = body.vcoinName, _ns(body.time)
+        total = decimal(body.balanceAmount) + decimal(body.frozenAmount)
+        news = [AccountNews("position", i.symbol, total, ts) for i in self._instruments if i.base == coin]
+        if any(i.quote == coin for i in self._instruments):
+            news.append(AccountNews("balance", coin, total, ts))
+        return Decoded(news=news)
 
     def _reply(self, reply: replies.Reply, ts_recv_ns: int) -> Decoded:
         """What the venue answered: "taken" and "canceled" are said by the private stream, refusals only here."""

@@ -130,6 +130,13 @@ class OwnTrade(msgspec.Struct, rename="camel"):
         )
 
 
+class Depth(msgspec.Struct):
+    """The best levels of a book: price, quantity."""
+
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
 class Balance(msgspec.Struct):
     """One coin of an account."""
 

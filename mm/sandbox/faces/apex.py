@@ -86,9 +86,15 @@ class ApexFace(Face):
             *(web.get(f"/api/v3/{path}", _public(take)) for path, take in public.items()),
             *(web.get(f"/api/v3/{path}", self._private(take)) for path, take in gets.items()),
             *(web.post(f"/api/v3/{path}", self._private(take)) for path, take in posts.items()),
-            web.get("/realtime_public", lambda r: self.serve_socket(r, self._sockets.hear, private=False)),
-            web.get("/realtime_private", lambda r: self.serve_socket(r, self._sockets.hear, private=True)),
+            web.get("/realtime_public", self._public_socket),
+            web.get("/realtime_private", self._private_socket),
         ]
+
+    async def _public_socket(self, request: web.Request) -> web.StreamResponse:
+        return await self.serve_socket(request, self._sockets.hear, private=False)
+
+    async def _private_socket(self, request: web.Request) -> web.StreamResponse:
+        return await self.serve_socket(request, self._sockets.hear, private=True)
 
     # --- what the exchange says --------------------------------------------------------------------------------------
     def on_public(self, symbol: str, message: wire.Message) -> None:

@@ -28,7 +28,7 @@ from mm.venues.settings import Endpoints
 
 _DRAIN_S: Final = 1.5
 MAX_BATCH: Final = 10
-_COUNT_S: Final = 0.25  # the answer to "cancel all" is empty: so long it waits for somebody to count
+_COUNT_S: Final = 0.5  # the answer to "cancel all" is empty: so long it waits for somebody to count
 _PAGE: Final = 100
 _MAX_PAGES: Final = 200
 _STATUS: Final = {"PENDING": "open", "OPEN": "open", "UNTRIGGERED": "open", "FILLED": "filled"}
@@ -224,7 +224,7 @@ class ApexTradingClient(NotOffered):
         out = []
         for o in listed:
             self._remember(o)
-            left = Decimal(o.size) - Decimal(o.cum_success_fill_size or "0")
+            left = Decimal(o.size) - o.filled
             out.append(OpenOrder(o.cid, o.id, o.symbol, wire.SIDE_SIGN[o.side], Decimal(o.price), left))
         return out
 
@@ -239,7 +239,7 @@ class ApexTradingClient(NotOffered):
             return None
         o = _convert(outcome.data, wire.Order)
         self._remember(o)
-        filled = Decimal(o.cum_success_fill_size or "0")
+        filled = o.filled
         status: Any = _STATUS.get(o.status, "canceled")
         if status == "canceled" and not filled and o.cancel_reason in ("COULD_NOT_FILL", "INTERNAL_FAILED"):
             status = "rejected" if o.time_in_force == "POST_ONLY" else "canceled"

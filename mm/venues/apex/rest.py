@@ -25,6 +25,7 @@ from mm.venues.apex.shim import load
 
 _NETWORK_ID: Final = 9  # of the chain: the library wants one, orders do not hold it
 _MAX_WORDS: Final = 300
+_MIN_SECRET: Final = 6  # characters; a shorter one is found in any text
 _UNSENT: Final = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)
 
 Call = Callable[[Any], Any]  # takes the library's client
@@ -45,7 +46,7 @@ class Keys:
     def redact(self, text: str) -> str:
         """The words of an error without any credential in them, short."""
         for value in (self.api_key, self.api_secret, self.passphrase, self.zk_seeds.removeprefix("0x")):
-            if value:
+            if len(value) >= _MIN_SECRET:
                 text = text.replace(value, "***")
         text = " ".join(text.split())
         return text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "…"

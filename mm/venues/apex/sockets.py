@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections import deque
@@ -94,6 +95,10 @@ class Link:
         if not self._waking:
             self._waking = True
             self._call(self._drain)
+
+    def alive(self) -> None:
+        """A pong of the protocol's own kind."""
+        self._heard_s = time.monotonic()
 
     def opened(self) -> None:
         """The handshake is done; a private socket is ready when it is signed in."""
@@ -185,7 +190,9 @@ def _make_socket_class() -> type[Any]:
         def __init__(self, link: Link, tuning: Tuning, **options: Any) -> None:
             super().__init__(restart_on_error=False, ping_interval=0, **options)
             self._link = link
+            logging.getLogger("websocket").setLevel(logging.CRITICAL)  # the end of a connection is told to its owner
             self._proxy = _proxy_options(tuning.proxy, tuning.timeout_s)
+            self.raw_socket: Any = None
             self.private_websocket = options["api_key_credentials"] is not None
             websocket.setdefaulttimeout(tuning.timeout_s)  # to connect, and to send to a peer that does not read
 
@@ -196,6 +203,7 @@ def _make_socket_class() -> type[Any]:
                 on_open=lambda _: self._opened(stamp),
                 on_message=lambda _, raw: self._on_message(raw),
                 on_error=lambda _, error: self._on_error(error),
+                on_pong=lambda _, _payload: self._link.alive(),
             )
             self.wst = threading.Thread(target=self._live, name="apex-ws", daemon=True)
             self.wst.start()
@@ -207,9 +215,13 @@ def _make_socket_class() -> type[Any]:
                 self.ws.run_forever(skip_utf8_validation=True, **self._proxy)
             except Exception as exc:  # noqa: BLE001  told to whoever waits for the connection
                 self.fault = f"{type(exc).__name__}: {exc}"
+            finally:
+                if self.raw_socket is not None:
+                    self.raw_socket.close()  # the library leaves an aborted one to the garbage collector
             self._link.lost(self.fault)
 
         def _opened(self, stamp: int) -> None:
+            self.raw_socket = self.ws.sock.sock
             if self.private_websocket:
                 self._auth(stamp)
             self._link.opened()
@@ -221,15 +233,14 @@ def _make_socket_class() -> type[Any]:
 
         def _on_error(self, error: Any) -> None:
             self.fault = str(error) or type(error).__name__
+            self._link.lost(self.fault)  # now: the library may still wait for a farewell
 
         def ping(self) -> None:
-            """Ask whether anybody is there."""
-            self.say({"op": "ping", "args": [str(int(time.time() * 1000))]})
-
-        def say(self, message: dict[str, Any]) -> None:
-            """Write one message; a connection that cannot be written to has ended."""
+            """Ask both ways whether anybody is there; a connection that cannot be written to has ended."""
             try:
-                self.ws.send(json.dumps(message))
+                self.ws.send(json.dumps({"op": "ping", "args": [str(int(time.time() * 1000))]}))
+                if self.ws.sock is not None:
+                    self.ws.sock.ping()
             except Exception as exc:  # noqa: BLE001  websocket-client and the socket raise many kinds
                 self._link.lost(f"cannot send: {type(exc).__name__}: {exc}")
 

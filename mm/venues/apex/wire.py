@@ -7,6 +7,7 @@ Prices and sizes are decimal strings. Times are milliseconds, except ``ts`` of a
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Final
 
 import msgspec
@@ -91,6 +92,11 @@ class Order(msgspec.Struct, rename="camel"):
     def cid(self) -> str:
         """Our own id."""
         return self.client_id or self.client_order_id
+
+    @property
+    def filled(self) -> Decimal:
+        """What traded; a match counts before it is settled."""
+        return max(Decimal(self.cum_success_fill_size or "0"), Decimal(self.cum_match_fill_size or "0"))
 
     @property
     def ts_ns(self) -> int:

@@ -1,0 +1,251 @@
+"""What is ApeX's alone: its REST through threads, its signatures, its heartbeat, no thread left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mm.errors import ConfigError
+from mm.sandbox.faces import apex_orders, apex_socket
+from mm.sandbox.faces.apex import local_keys
+from mm.venues.apex.rest import Keys, judge
+from mm.venues.apex.shim import load
+from mm.venues.apex.venue import VENUE
+from tests.contract.conformance.rig import Rig
+from tests.contract.conformance.wait import until
+
+
+@asynccontextmanager
+async def local() -> AsyncIterator[Rig]:
+    rig = Rig("apex")
+    await rig.start()
+    await rig.begin()
+    try:
+        yield rig
+    finally:
+        await rig.end()
+        await rig.stop()
+
+
+def library(rig: Rig, token: str, **changed: str) -> Any:
+    """The real library, as anybody has it."""
+    keys = local_keys(token) | changed
+    client = load("apexomni.http_private_sign").HttpPrivateSign(
+        f"http://127.0.0.1:{rig.face_port}", network_id=9, zk_seeds=keys["zk_seeds"], zk_l2Key="",
+        api_key_credentials={"key": keys["api_key"], "secret": keys["api_secret"], "passphrase": keys["passphrase"]},
+    )  # fmt: skip
+    client.client.trust_env = False
+    return client
+
+
+def buy(rig: Rig, cid: str, **more: Any) -> dict[str, Any]:
+    order = {"symbol": rig.symbol, "side": "BUY", "type": "LIMIT", "size": "0.01", "price": "59000.0"}
+    return order | {"timeInForce": "POST_ONLY", "clientId": cid} | more
+
+
+# --- the face --------------------------------------------------------------------------------------------------------
+def test_signatures_are_verified() -> None:
+    async def run() -> None:
+        async with local() as rig:
+            account, other = next(rig.unused), next(rig.unused)
+            token = account.spec.token
+
+            def ask() -> dict[str, Any]:
+                clients = [good := library(rig, token)]
+                good.configs_v3()
+                good.get_account_v3()
+                answers = {"good": good.create_order_v3(**buy(rig, "X-1"))}
+                said: dict[str, Any] = {"configV3": good.configV3, "accountV3": good.accountV3}
+                strange = {
+                    "seeds": {"zk_seeds": local_keys(other.spec.token)["zk_seeds"]},
+                    "secret": {"api_secret": "not-the-secret"},
+                    "passphrase": {"passphrase": "not-the-passphrase"},
+                    "key": {"api_key": "nobody"},
+                }
+                for name, changed in strange.items():
+                    clients.append(client := library(rig, token, **changed))
+                    vars(client).update(said)
+                    answers[name] = client.create_order_v3(**buy(rig, f"X-{name}"))
+                post = good._post
+                for name, value in (("price", "58000.0"), ("size", "0.02"), ("side", "SELL"), ("signature", "0x00")):
+                    changed_form = {name: value}
+                    good._post = lambda data, changed_form=changed_form, **k: post(data=data | changed_form, **k)
+                    answers[name] = good.create_order_v3(**buy(rig, f"X-{name}", price="59000.0"))
+                good._post = post
+                rig.fault(clock_skew_s=60.0)
+                answers["clock"] = good.open_orders_v3()
+                for client in clients:
+                    client._exit()
+                return answers
+
+            answers = await asyncio.to_thread(ask)
+            assert answers["good"]["data"]["status"] == "PENDING"
+            codes = {name: (a.get("code"), a.get("key")) for name, a in answers.items() if name != "good"}
+            forged = (20001, "INVALID_L2_SIGNATURE")
+            assert codes == {
+                "seeds": forged, "secret": (20016, ""), "passphrase": (10002, ""), "key": (10002, ""),
+                "price": forged, "size": forged, "side": forged, "signature": forged, "clock": (20002, ""),
+            }  # fmt: skip
+            assert account.n_orders == 1
+
+    asyncio.run(run())
+
+
+def test_the_limits_of_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with local() as rig:
+            trader = await rig.trader()
+            monkeypatch.setattr("mm.sandbox.faces.apex.MAX_OPEN", 2)
+            for k in (2, 3):
+                await trader.rest(1, rig.mid - k * rig.step, "0.01")
+            n = await trader.place(1, rig.mid - 4 * rig.step, "0.01")
+            await trader.hears(n, "reject")
+            assert trader.told[-1].detail.reason == "ORDER_OPEN_ORDER_COUNT_LIMIT_EXCEED"
+            assert rig.face is not None
+            used = rig.face._used[trader.account.name, "POST"]
+            used.extend([rig.now_ns()] * (300 - len(used)))
+            n = await trader.place(1, rig.mid - 5 * rig.step, "0.01")
+            await until(lambda: n in trader.unknown, "an unknown outcome")
+            assert len(await trader.client.open_orders()) == 2  # queries have an allowance of their own
+            used.clear()
+
+    assert apex_orders.MAX_OPEN == 200
+    asyncio.run(run())
+
+
+def test_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library answers the venue's pings; who does not is put out."""
+    monkeypatch.setattr(apex_socket, "PING_NS", 50_000_000)
+    monkeypatch.setattr(apex_socket, "DEAD_NS", 400_000_000)
+
+    async def run() -> None:
+        async with local() as rig:
+            market = await rig.market(stall_s=30.0)
+            async with aiohttp.ClientSession() as session:
+                mute = await session.ws_connect(f"http://127.0.0.1:{rig.face_port}/realtime_public")
+                await mute.send_str(json.dumps({"op": "subscribe", "args": ["candle.1.BTCUSDT"]}))
+                said = [json.loads((await mute.receive()).data)]
+                while (message := await mute.receive()).type is aiohttp.WSMsgType.TEXT:
+                    said.append(json.loads(message.data))
+                assert said[0]["success"] is False
+                assert {m["op"] for m in said[1:]} == {"ping"}
+            assert not market.ended
+
+    asyncio.run(run())
+
+
+def ours(name: str = "apex") -> int:
+    """Threads of the clients."""
+    return sum(t.name.startswith(name) for t in threading.enumerate())
+
+
+# --- the client ------------------------------------------------------------------------------------------------------
+def test_no_thread_is_left_behind() -> None:
+    async def run() -> None:
+        async with local() as rig:
+            market, trader = await rig.market(), await rig.trader()
+            await trader.rest(1, rig.mid - 2 * rig.step, "0.01")
+            assert ours("apex-ws") == 2
+            for n in range(5):
+                rig.drop("public", hard=bool(n % 2))
+                rig.drop("private", hard=not n % 2)
+                await until(lambda: market.ended and trader.ended, "both ends")
+                market.task.exception()
+                market.start()
+                await trader.connect()
+                await until(market.agrees, "the true book")
+            await trader.rest(1, rig.mid - 3 * rig.step, "0.01")
+            assert ours("apex-ws") == 2
+            assert ours("apex-rest") <= 6  # of the orders' session, all that were used
+            await market.close()
+            await trader.close()
+            await until(lambda: not ours(), "the end of all threads")
+
+    asyncio.run(run())
+
+
+def test_slow_orders_delay_no_cancel_and_are_not_sent_late() -> None:
+    async def run() -> None:
+        async with local() as rig:
+            trader = await rig.trader()
+            resting = await trader.rest(1, rig.mid - 2 * rig.step, "0.01")
+            trader.client._orders._patience_s = 0.3  # type: ignore[attr-defined]
+            rig.fault(ack_delay_s=0.6)
+            begun = time.perf_counter()
+            numbers = [await trader.place(1, rig.mid - k * rig.step, "0.01") for k in range(3, 11)]
+            await trader.cancel(resting)
+            await trader.hears(resting, "canceled")
+            assert await trader.client.cancel_all() >= 0
+            assert time.perf_counter() - begun < 1.5
+            outcomes = {n: await trader.hears(n, "ack", "reject") for n in numbers}
+            late = [n for n, kind in outcomes.items() if kind == "reject"]
+            assert late  # more than there are threads: those that waited too long never left
+            reasons = {t.detail.reason.split(":")[0] for t in trader.told if t.id in late}
+            assert reasons == {"not sent"}
+            assert trader.account.n_orders == 1 + len(numbers) - len(late)
+
+    asyncio.run(run())
+
+
+def test_seeds_of_another_account_are_noticed_before_the_first_order() -> None:
+    async def run() -> None:
+        async with local() as rig:
+            account, other = next(rig.unused), next(rig.unused)
+            options = rig.options(account) | {"zk_seeds": local_keys(other.spec.token)["zk_seeds"]}
+            client = VENUE.make_trading(options)
+            with pytest.raises(ConfigError, match="zk_seeds"):
+                await client.connect(lambda _raw, _ts: None)
+            await client.close()
+            with pytest.raises(ConfigError, match="hexadecimal"):
+                VENUE.make_trading(options | {"zk_seeds": "xyz"})
+            with pytest.raises(ConfigError, match="RAYMAKER_APEX_PASSPHRASE"):
+                VENUE.make_trading(options | {"passphrase": ""})
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "end", "text"),
+    [
+        (200, '{"data":{"id":"1"},"timeCost":1}', "ok", ""),
+        (200, '{"data":null}', "ok", ""),
+        (200, '{"code":3,"msg":"no such","key":"ORDER_NOT_FOUND"}', "no", "ORDER_NOT_FOUND"),
+        (400, '{"code":400,"msg":"strconv: bad"}', "no", "strconv: bad"),
+        (200, '{"code":10003,"msg":"slow down"}', "unknown", "slow down"),
+        (200, '{"code":3,"msg":"Service Error","key":"UNKNOWN"}', "unknown", "UNKNOWN"),
+        (403, '{"code":403,"msg":"too many requests"}', "unknown", "too many requests"),
+        (502, "<html>bad gateway</html>", "unknown", "HTTP 502: <html>bad gateway</html>"),
+        (503, '{"data":{"id":"1"}}', "unknown", "HTTP 503"),
+        (200, "", "unknown", "HTTP 200: "),
+        (200, '{"code":10002,"msg":"Api credential is invalid [apiKey=key-0123]!"}', "no",
+         "Api credential is invalid [apiKey=***]!"),
+        (0, "", "unknown", "no answer"),
+    ],
+)  # fmt: skip
+def test_what_an_answer_means(status: int, body: str, end: str, text: str) -> None:
+    keys = Keys("key-0123", "secret-0123", "passphrase", "00")
+    outcome = judge(status, body.encode(), keys.redact)
+    assert (outcome.end, outcome.text.strip()) == (end, text.strip())
+    assert "key-0123" not in repr(keys)
+
+
+def test_nothing_listens() -> None:
+    """A connection that is refused sent nothing: the order is rejected, not unknown."""
+
+    async def run() -> None:
+        async with local() as rig:
+            trader = await rig.trader()
+            trader.client._orders.library.endpoint = "http://127.0.0.1:9"  # type: ignore[attr-defined]
+            n = await trader.place(1, rig.mid - 2 * rig.step, "0.01")
+            assert await trader.hears(n, "reject") == "reject"
+            assert trader.told[-1].detail.reason.startswith("not sent")
+
+    asyncio.run(run())

@@ -63,6 +63,7 @@ def test_pushes_wait_for_the_snapshot_and_go_on_from_it() -> None:
     assert set(book.events["ts_recv_ns"].tolist()) == {RECV}
     assert levels(c.decode_public(read("push_2"), RECV)) == [(BID, MID - 60, 2_000_000, 0), (BID, MID - 50, 0, LAST)]
     assert levels(c.decode_public(read("trades"), RECV)) == [(BUY, MID + 100, 250_000, LAST)]
+    assert levels(c.decode_public(read("trades"), RECV)) == []  # the same push again
     assert levels(c.decode_public(read("push_3"), RECV)) == [(ASK, MID + 100, 4_750_000, LAST)]
     assert levels(c.decode_public(read("push_3"), RECV)) == []  # known already
 

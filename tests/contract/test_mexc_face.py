@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import time
 from typing import Any
 
 import aiohttp
 import ccxt.pro
+import msgspec
 import pytest
 from ccxt.base import errors
 from ccxt.protobuf.mexc.PushDataV3ApiWrapper_pb2 import PushDataV3ApiWrapper
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mm.core.types import ASK, BID, BUY, SELL
+from mm.sandbox.exchange import Exchange
 from mm.sandbox.faces.mexc import local_keys
-from tests.contract.mexc_local import MID, TOKEN, Local, local_mexc, until
+from mm.sandbox.faces.mexc_auth import Denied
+from mm.sandbox.faces.mexc_rest import Trading
+from mm.sandbox.spec import parse_spec
+from tests.contract.mexc_local import BTC, MID, TOKEN, Local, local_mexc, until
 
 SYMBOL = "BTC/USDT"
 
@@ -264,3 +273,31 @@ def test_pushes_cover_versions_without_a_hole_and_agree_with_the_snapshot() -> N
                     assert {p: q for p, q in book[side].items() if float(q)} == dict(end[side])
 
     asyncio.run(run())
+
+
+WORDS = st.one_of(
+    st.sampled_from(["BTCUSDT", "BUY", "LIMIT_MAKER", "0.01", "99000", "-1", "1e400", "NaN", "9" * 5_000, "[{}]", ","]),
+    st.text(max_size=8),
+)
+NAMES = st.sampled_from([
+    "symbol", "side", "type", "price", "quantity", "newClientOrderId", "orderId", "origClientOrderId", "limit",
+    "startTime", "endTime", "batchOrders",
+])  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.dictionaries(NAMES, WORDS)), max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_asked_is_answered_or_denied(requests: list[tuple[int, dict[str, str]]]) -> None:
+    exchange = Exchange(parse_spec(json.dumps({
+        "control_token": "control-token", "instruments": [BTC], "accounts": [{"name": "a", "token": TOKEN}],
+    }).encode(), "spec"))  # fmt: skip
+    trading = Trading(exchange, time.time_ns)
+    calls = [
+        trading.place, trading.test, trading.batch, trading.cancel, trading.cancel_symbols, trading.cancel_everything,
+        trading.order, trading.open_orders, trading.all_orders, trading.my_trades, trading.account, trading.trade_fee,
+        trading.self_symbols,
+    ]  # fmt: skip
+    for which, params in requests:
+        full = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "price": "99000", "quantity": "0.01", **params}
+        with contextlib.suppress(Denied):
+            msgspec.json.encode(calls[which](exchange.accounts[TOKEN], full))

@@ -22,7 +22,7 @@ from mm.sandbox.account import Account
 from mm.sandbox.face import Core, Face, Frame, Session, SessionEnd
 from mm.sandbox.faces import mexc_wire as out
 from mm.sandbox.faces.mexc_auth import Denied, ListenKeys, Signatures, local_keys
-from mm.sandbox.faces.mexc_rest import POST_ONLY, Params, Trading
+from mm.sandbox.faces.mexc_rest import POST_ONLY, Params, Trading, read_limit
 from mm.venues.native import wire
 from mm.venues.spec import RateRule
 
@@ -166,10 +166,7 @@ class MexcFace(Face):
         market = self.exchange.markets.get(params.get("symbol", ""))
         if market is None:
             raise Denied(-1121, "Invalid symbol.")
-        limit = params.get("limit", "100")
-        if not (limit.isascii() and limit.isdigit()):
-            raise Denied(700008, "Illegal characters found in parameter 'limit'")
-        return out.depth_body(market, min(int(limit), 5_000), self.now_ns())
+        return out.depth_body(market, read_limit(params, 100, 5_000), self.now_ns())
 
     def _recent_trades(self, params: Params) -> list[dict[str, Any]]:
         return [out.trade_row(trade, ts) for trade, ts in reversed(self._known_trades(params))]
@@ -224,7 +221,7 @@ class MexcFace(Face):
         session.state["heard"] = self.now_ns()
         try:
             request = msgspec.json.decode(frame, type=_WsRequest)
-        except msgspec.MsgspecError:
+        except wire.DECODE_ERRORS:
             self.counts["bad_requests"] += 1
             session.send(_note("invalid request"))
             return

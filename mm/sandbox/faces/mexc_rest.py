@@ -126,13 +126,15 @@ class Trading:
             for o in account.orders.values()
             if o.request.symbol == symbol and since <= o.created_ns // 1_000_000 <= until
         ]
-        return sorted(rows, key=lambda r: (r["time"], r["orderId"]), reverse=True)[: _limit(params, 500, MAX_ORDERS)]
+        return sorted(rows, key=lambda r: (r["time"], r["orderId"]), reverse=True)[
+            : read_limit(params, 500, MAX_ORDERS)
+        ]
 
     def my_trades(self, account: Account, params: Params) -> list[dict[str, Any]]:
         """``GET /api/v3/myTrades``, the newest first."""
         symbol, (since, until) = self._symbol(params), _window(params)
         number = order_number(params["orderId"]) if "orderId" in params else None
-        limit = _limit(params, MAX_TRADES, MAX_TRADES)
+        limit = read_limit(params, MAX_TRADES, MAX_TRADES)
         out: list[dict[str, Any]] = []
         for fill in reversed(account.fills):
             at = fill.ts // 1_000_000
@@ -252,13 +254,14 @@ def _window(params: Params) -> tuple[int, int]:
     return _whole(params, "startTime", 0), _whole(params, "endTime", 1 << 62)
 
 
-def _limit(params: Params, default: int, most: int) -> int:
+def read_limit(params: Params, default: int, most: int) -> int:
+    """How many rows are wanted; raises ``Denied``."""
     return max(1, min(_whole(params, "limit", default), most))
 
 
 def _whole(params: Params, name: str, default: int) -> int:
     text = params.get(name, str(default))
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise Denied(700008, f"Illegal characters found in parameter '{name}'")
     return int(text)
 

@@ -94,12 +94,14 @@ class MexcCodec:
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._prefix = prefix
         self._books = [BookVersions() for _ in instruments]
+        self._last_deals = [b""] * len(instruments)
         self._sizes: list[dict[str, int]] = [{} for _ in instruments]
         self._cid_of: dict[str, str] = {}  # by the venue's order id: not every push repeats the client's
         self._rested: dict[str, None] = {}  # the venue's order ids that were in the book
 
     def reset(self) -> None:
         """A new connection: the next book frame that counts is a snapshot."""
+        self._last_deals = [b""] * len(self._books)
         for book in self._books:
             book.reset()
 
@@ -108,30 +110,32 @@ class MexcCodec:
         """Market events of one frame. After a gap an instrument is silent until its next snapshot."""
         try:
             if raw.startswith(FIRST_BYTE):
-                return self._public(parse_push(raw), ts_recv_ns)
+                return self._public(parse_push(raw), raw, ts_recv_ns)
             if raw.startswith(_SNAPSHOT):
                 return self._snapshot(raw, ts_recv_ns)
             return _note(raw)
         except (*DECODE_ERRORS, ValueError) as exc:
             return Decoded(error=f"undecodable frame: {exc}")
 
-    def _public(self, push: Any, ts_recv_ns: int) -> Decoded:
+    def _public(self, push: Any, raw: bytes, ts_recv_ns: int) -> Decoded:
         match push.WhichOneof("body"):
             case "publicAggreDepths":
                 return self._depth(push, ts_recv_ns)
             case "publicAggreDeals":
-                return self._deals(push, ts_recv_ns)
+                return self._deals(push, raw, ts_recv_ns)
             case body:
                 return Decoded(error=f"unexpected push {body} on {push.channel[:80]!r}")
 
-    def _deals(self, push: Any, ts_recv_ns: int) -> Decoded:
+    def _deals(self, push: Any, raw: bytes, ts_recv_ns: int) -> Decoded:
+        """Public trades have no ids; the same bytes again are the same push, for each says when it was sent."""
         i = self._find(push.symbol)
-        if self._books[i].version is None:
+        if self._books[i].version is None or raw == self._last_deals[i]:
             return Decoded()
         ticks, rows = self._units[i].ticks, []
         for deal in push.publicAggreDeals.deals:
             kind = BUY if _side(deal.tradeType) > 0 else SELL
             rows.append((_ns(deal.time), ts_recv_ns, self._lots(i, deal.quantity), ticks(deal.price), i, kind, 0))
+        self._last_deals[i] = raw
         return Decoded(events=_events(rows))
 
     def _depth(self, push: Any, ts_recv_ns: int) -> Decoded:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+import ccxt
 import pytest
 from aiohttp import web
 
@@ -389,6 +390,31 @@ def test_options() -> None:
             assert (ex.url, ex.urls["api"]["private"]) == ("ws://h/ws", "http://h")
             assert ex.agent == ex.agent.lower()
             await ex.close()
+
+    asyncio.run(run())
+
+
+def test_signatures_are_the_librarys() -> None:
+    """Ours are made with a native keccak: the same as stock ccxt's, on both networks, with a vault and an expiry."""
+    keys = local_keys(TOKEN)
+    actions: list[dict[str, Any]] = [
+        {"type": "order", "orders": [order("RM-1", "99000")], "grouping": "na"},
+        {"type": "cancelByCloid", "cancels": [{"asset": 3, "cloid": "0x" + "ab" * 16}]},
+        {"type": "scheduleCancel"},
+    ]
+
+    async def run() -> None:
+        for network in ("mainnet", "testnet"):
+            where = {"rest_url": "http://h", "ws_url": "ws://h", "network": network}
+            ours = make_hyperliquid({**where, **keys}, private=True)
+            stock = ccxt.hyperliquid({"privateKey": keys["private_key"], "walletAddress": keys["wallet_address"]})
+            stock.options["sandboxMode"] = network == "testnet"
+            for n, action in enumerate(actions):
+                for vault, expiry in ((None, None), ("cd" * 20, None), (None, 1_800_000_000_000)):
+                    asked = (action, 1_790_000_000_000 + n, vault, expiry)
+                    assert ours.sign_l1_action(*asked) == stock.sign_l1_action(*asked)
+            assert ours.hash(b"x", "sha256") == stock.hash(b"x", "sha256")
+            await ours.close()
 
     asyncio.run(run())
 

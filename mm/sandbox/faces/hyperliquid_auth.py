@@ -2,9 +2,9 @@
 
 An L1 action is hashed as the venue does: msgpack of its fields in the venue's order, numbers without trailing zeros and
 addresses in lower case, then the nonce (8 bytes), the vault (0, or 1 and 20 bytes) and, if given, the expiry (0 and 8
-bytes); keccak of that is the ``connectionId`` of a *phantom agent* that is signed as EIP-712 data (domain ``Exchange``,
-version 1, chain 1337). Whatever differs in one byte recovers to another address: the venue has no wrong signatures,
-only unknown signers. An account approves *agents* (API wallets); each has a key, and nonces, of its own.
+bytes); keccak of that is the ``connectionId`` that is signed (``mm.venues.hyperliquid.signing``). Whatever differs in
+one byte recovers to another address: the venue has no wrong signatures, only unknown signers. An account approves
+*agents* (API wallets); each has a key, and nonces, of its own.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Annotated, Final, Literal
 
 import coincurve
 import msgspec
-from Crypto.Hash import keccak as _keccak
+
+from mm.venues.hyperliquid.signing import digest, keccak
 
 N_AGENTS: Final = 4  # of a local account: one key per process
-_DOMAIN_TYPE: Final = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-_AGENT_TYPE: Final = b"Agent(string source,bytes32 connectionId)"
 
 Number = Annotated[str, msgspec.Meta(pattern=r"^\d{1,30}(\.\d{1,30})?$")]
 Cloid = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-fA-F]{32}$")]
@@ -179,18 +178,6 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 
 
 # --- hash and signer --------------------------------------------------------------------------------------------------
-def keccak(data: bytes) -> bytes:
-    """Keccak-256."""
-    return _keccak.new(digest_bits=256, data=data).digest()
-
-
-_DOMAIN: Final = keccak(
-    keccak(_DOMAIN_TYPE) + keccak(b"Exchange") + keccak(b"1") + (1337).to_bytes(32, "big") + bytes(32)
-)
-_AGENT: Final = keccak(_AGENT_TYPE)
-_SOURCE: Final = {True: keccak(b"a"), False: keccak(b"b")}
-
-
 def action_hash(action: Action, nonce: int, vault: str | None, expires_after: int | None) -> bytes:
     """The ``connectionId`` of an action."""
     data = _pack(_canonical(action)) + nonce.to_bytes(8, "big")
@@ -198,11 +185,6 @@ def action_hash(action: Action, nonce: int, vault: str | None, expires_after: in
     if expires_after is not None:
         data += b"\0" + expires_after.to_bytes(8, "big")
     return keccak(data)
-
-
-def digest(connection_id: bytes, *, mainnet: bool = True) -> bytes:
-    """What is signed."""
-    return keccak(b"\x19\x01" + _DOMAIN + keccak(_AGENT + _SOURCE[mainnet] + connection_id))
 
 
 def signer(request: Request, *, mainnet: bool = True) -> str | None:

@@ -16,6 +16,7 @@ import ccxt.pro
 from mm.errors import VenueUnreachable
 from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange
 from mm.venues.ccxt_calls import Answer, attempt, redacted
+from mm.venues.hyperliquid.signing import digest, keccak
 from mm.venues.settings import credentials, endpoints, proxy
 
 VENUE: Final = "hyperliquid"
@@ -34,7 +35,6 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
         super().__init__(config)
         self.answers = 0
         self.answered = asyncio.Event()
-        self.stall_s = SILENCE_S
 
     @property
     def url(self) -> str:
@@ -42,12 +42,6 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
         return str(self.urls["api"]["ws"]["public"])
 
     # --- what ccxt calls ---------------------------------------------------------------------------------------------
-    def client(self, url: str) -> RawSocket:
-        """A connection that is given up after ``stall_s`` without a frame or pong."""
-        socket = super().client(url)
-        socket.silence_s, socket.idle_s = self.stall_s, self.stall_s / 3
-        return socket
-
     def is_control(self, _socket: RawSocket, raw: bytes) -> bool:
         """Pongs and errors; answers to subscriptions are counted here, ccxt would end a watch that we renew."""
         if raw.startswith(_ANSWER):
@@ -59,6 +53,22 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
     def handle_error_message(self, client: RawSocket, message: Any) -> Any:
         """A complaint does not end the connection: the codec tells it."""
         return True if message.get("channel") == "error" else super().handle_error_message(client, message)
+
+    @staticmethod
+    def hash(request: bytes, algorithm: str = "md5", digest: str = "hex") -> Any:
+        """ccxt's, with a native keccak."""
+        if algorithm != "keccak":
+            return ccxt.pro.hyperliquid.hash(request, algorithm, digest)
+        value = keccak(request)
+        return value if digest == "binary" else value.hex()
+
+    def sign_l1_action(
+        self, action: Mapping[str, Any], nonce: int, vault: str | None = None, expires_after: int | None = None
+    ) -> Any:
+        """ccxt's, with what never changes hashed once."""
+        connection_id = self.action_hash(action, vault, nonce, expires_after)
+        signed = digest(connection_id, mainnet=not self.options["sandboxMode"])
+        return self.sign_hash(signed.hex(), self.privateKey)
 
     def incrementing_nonce(self) -> int:
         """Milliseconds, above every nonce that this process has used with the same key."""
@@ -138,5 +148,5 @@ def make_hyperliquid(options: Mapping[str, Any], *, private: bool) -> Hyperliqui
             "sandboxMode": options.get("network") == "testnet",  # the testnet signs with another source
         },
     )
-    exchange.stall_s = float(options.get("stall_s", SILENCE_S))
+    exchange.silence_s = float(options.get("stall_s", SILENCE_S))
     return exchange

@@ -112,8 +112,11 @@ def prepare_environment(connection: RayConnection) -> None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
-def start_head(timeout_s: float = 90.0) -> RayHead:
-    """Start a head on free ports; raises ``RaymakerError`` with Ray's own words when it does not come up."""
+def start_head(timeout_s: float = 90.0, *, again: bool = True) -> RayHead:
+    """Start a head on free ports; raises ``RaymakerError`` with Ray's own words when it does not come up.
+
+    ``again``: once more when somebody took one of the ports between our look for it and Ray's use of it.
+    """
     _make_token()
     temp_dir = scratch() / f"ray-{secrets.token_hex(3)}"
     temp_dir.mkdir(mode=0o700)
@@ -143,6 +146,8 @@ def start_head(timeout_s: float = 90.0) -> RayHead:
         text = (temp_dir / "start.log").read_text(errors="replace")[-3_000:]
         process.kill()
         stop_head(head)
+        if again and "address already in use" in text.lower():
+            return start_head(timeout_s, again=False)
         raise RaymakerError(f"ray start --head failed ({code}):\n{text}")
     try:
         write_json(_state_file(), asdict(head))

@@ -60,6 +60,7 @@ class Shell:
             out, err = process.communicate(timeout=110)
         finally:
             process.kill()
+            process.wait()
         assert process.returncode == 0, err[-3000:]
         return json.loads(out.splitlines()[-1])
 

@@ -14,7 +14,7 @@ from actors.logs import DailyFile
 from actors.recorder import DECISION, AppendFile, RawRecorder, read_decisions, read_raw, segments
 from actors.run_dir import new_run_id
 from mm.config.schema import VenueConfig
-from mm.errors import ConfigError, RiskHalt
+from mm.errors import ConfigError, RaymakerError, RiskHalt
 
 DAY = 86_400_000_000_000
 
@@ -167,3 +167,21 @@ def test_log_files_are_daily(tmp_path):
         "raymaker-20241004.log": "one\n",
         "raymaker-20241005.log": "two\n",
     }
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_port_that_somebody_took_first_is_tried_once_more(times, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    script = tmp_path / "ray"
+    script.write_text(
+        f"#!/bin/sh\necho x >>{tmp_path}/starts\n"
+        f"[ $(wc -l <{tmp_path}/starts) -gt {times} ] || {{ echo 'bind: Address already in use'; exit 1; }}\n"
+    )
+    monkeypatch.setattr(ray_head, "_ray_command", lambda: ["/bin/sh", str(script)])
+    if times > 1:
+        with pytest.raises(RaymakerError, match="already in use"):
+            ray_head.start_head()
+    else:
+        ray_head.stop_head(ray_head.start_head())
+    assert (tmp_path / "starts").read_text() == "x\nx\n"
+    assert not (home.home() / "ray.json").exists()

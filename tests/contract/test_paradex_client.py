@@ -1,0 +1,419 @@
+"""The Paradex clients against the local exchange, beyond the shared cases: log-in, tokens, sockets, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from mm.core.types import EXEC_NAMES, SELL
+from mm.errors import ConfigError, VenueUnreachable
+from mm.sandbox.faces.paradex_auth import local_keys
+from mm.venues.base import OrderRequest
+from mm.venues.paradex.client import ParadexTradingClient
+from mm.venues.paradex.codec import ParadexCodec
+from mm.venues.paradex.rest import Refused, Rest
+from mm.venues.paradex.venue import VENUE
+from tests.contract.paradex_local import BTC, MID, ONE, PREFIX, SYMBOL, Local, local, until
+
+WALLET = {
+    "l1_address": "0xd2c7314539dCe7752c8120af4eC2AA750Cf2035e",
+    "l1_private_key": "0xf8e4d1d772cdd44e5e77615ad11cc071c94e4c06dc21150d903f28e6aa6abdff",
+}
+WALLET_KEY = 0x2C144D2F2D4FC61B6F8967F3BA0012A87D90140BCFE5A3E92E8DF83258C960F  # what the library derives from it
+SIZE = Decimal("0.01")
+
+
+class Desk:
+    """A connected client and what it was told."""
+
+    def __init__(self, one: Local, client: ParadexTradingClient) -> None:
+        self.one = one
+        self.client = client
+        self.codec = ParadexCodec([BTC], PREFIX)
+        self.told: list[tuple[str, int]] = []
+        self.unknown: list[str] = []
+        self.errors: list[str] = []
+
+    async def connect(self) -> None:
+        self.codec.reset()
+        await self.client.connect(self.on_frame)
+
+    def on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
+        d = self.codec.decode_private(raw, ts_recv_ns)
+        self.told += [(EXEC_NAMES[int(e["kind"])], int(e["id"])) for e in d.execs]
+        self.unknown += d.unknown
+        if d.error:
+            self.errors.append(d.error)
+
+    async def place(self, n: int, ticks: int = MID - 100) -> None:
+        await self.client.place(SYMBOL, f"{PREFIX}-{n}", 1, BTC.price(ticks), SIZE)
+
+    async def hears(self, *what: tuple[str, int]) -> None:
+        await until(lambda: all(x in self.told for x in what))
+
+
+@asynccontextmanager
+async def desk(*, connect: bool = True, **options: Any) -> AsyncIterator[Desk]:
+    async with local() as one:
+        d = Desk(one, one.trading(**({"timeout_s": 4.0, "stall_s": 6.0} | options)))
+        if connect:
+            await d.connect()
+        try:
+            yield d
+        finally:
+            await d.client.close()
+
+
+# --- what it is made with --------------------------------------------------------------------------------------------
+def test_missing_options_and_keys_are_named() -> None:
+    where = {"rest_url": "http://127.0.0.1:1", "ws_url": "ws://127.0.0.1:1"}
+    with pytest.raises(ConfigError, match="rest_url"):
+        VENUE.make_public({}, [SYMBOL])
+    with pytest.raises(ConfigError, match="RAYMAKER_PARADEX_L2_ADDRESS, RAYMAKER_PARADEX_L2_PRIVATE_KEY"):
+        VENUE.make_trading(where)
+    with pytest.raises(ConfigError, match="RAYMAKER_PARADEX_L1_ADDRESS"):
+        VENUE.make_trading(where | {"l1_private_key": "0x1"})
+    client = VENUE.make_trading(where | local_keys("token-of-a"))
+    assert local_keys("token-of-a")["l2_private_key"] not in repr(client) + repr(vars(client)["_where"])
+    assert set(VENUE.networks) == {"testnet", "mainnet"}
+
+
+def test_keys_that_are_no_numbers() -> None:
+    async def run() -> None:
+        async with desk(connect=False, l2_private_key="my dog") as d:
+            with pytest.raises(ConfigError, match="hexadecimal"):
+                await d.connect()
+
+    asyncio.run(run())
+
+
+def test_the_library_is_loaded_by_whoever_connects_only() -> None:
+    code = "import sys, mm.venues.paradex.venue; assert not {'paradex_py', 'httpx', 'websockets'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+
+
+def test_a_wallet_opens_its_account_and_trades() -> None:
+    async def run() -> None:
+        async with desk(connect=False, l2_private_key="", l2_address="", **WALLET) as d:
+            d.one.face.access.register(d.one.account, WALLET_KEY, onboarded=False)
+            await d.connect()
+            await d.place(1)
+            await d.hears(("ack", 1))
+
+    asyncio.run(run())
+
+
+# --- tokens and the clock --------------------------------------------------------------------------------------------
+def test_tokens_are_renewed_before_their_end_on_the_same_socket() -> None:
+    async def run() -> None:
+        async with local() as one:
+            one.face.change_faults({"token_life_s": 1.0})
+            d = Desk(one, one.trading())
+            await d.connect()
+            socket, first = d.client._socket, d.client._made and d.client._made.account.jwt_token
+            await asyncio.sleep(1.6)
+            assert d.client._socket is socket
+            assert socket is not None
+            assert not socket.ended.done()
+            assert d.client._made is not None
+            assert d.client._made.account.jwt_token != first
+            await d.place(1)
+            await d.hears(("ack", 1))
+            await d.client.close()
+
+    asyncio.run(run())
+
+
+def test_a_socket_whose_token_cannot_be_renewed_ends_and_comes_back() -> None:
+    async def run() -> None:
+        async with local() as one:
+            one.face.change_faults({"token_life_s": 0.5})
+            d = Desk(one, one.trading())
+            await d.connect()
+            one.face.change_faults({"rest_down": True})
+            await asyncio.wait_for(d.client.closed(), 5)
+            assert any("40111" in error for error in d.errors)
+            with pytest.raises(VenueUnreachable):
+                await d.place(1)
+            with pytest.raises(VenueUnreachable):
+                await d.connect()
+            one.face.change_faults({"rest_down": False, "token_life_s": 0.0})
+            await d.connect()
+            await d.place(2)
+            await d.hears(("ack", 2))
+            await d.client.close()
+
+    asyncio.run(run())
+
+
+def test_a_revoked_token_is_renewed_by_the_next_query() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            d.one.face.access.revoke(time.time_ns())
+            assert await d.client.open_orders() == []
+
+    asyncio.run(run())
+
+
+def test_after_a_refusal_for_its_time_the_clock_is_asked() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            d.one.face.change_faults({"clock_skew_s": 20.0})
+            await d.place(1)
+            await d.hears(("reject", 1))
+            await d.place(2)
+            await d.hears(("ack", 2))
+            assert d.client._made is not None
+            assert abs(d.client._made.offset_ns - 20e9) < 1e9
+
+    asyncio.run(run())
+
+
+# --- orders ----------------------------------------------------------------------------------------------------------
+def test_a_cancel_does_not_overtake_its_order() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            for n in range(1, 11):
+                await d.place(n, MID - 100 - n)
+                await d.client.cancel(SYMBOL, f"{PREFIX}-{n}")
+            await d.hears(*(("canceled", n) for n in range(1, 11)))
+            assert d.told.count(("ack", 10)) == 1
+            assert not [x for x in d.told if x[0] == "cancel_reject"]
+            assert d.one.account.open == {}
+
+    asyncio.run(run())
+
+
+def test_many_orders_at_once_are_bounded_and_none_is_lost() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            for n in range(1, 46):
+                await d.place(n, MID - 100 - n)
+                assert len(d.client._sends) <= 32
+            await d.hears(*(("ack", n) for n in range(1, 46)))
+            assert len(d.one.account.open) == 45
+            assert await d.client.cancel_all() == 45
+
+    asyncio.run(run())
+
+
+def test_an_amendment_counts_what_is_filled() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            await d.client.place(SYMBOL, f"{PREFIX}-1", 1, BTC.price(MID), Decimal("0.05"))
+            await d.hears(("ack", 1))
+            d.one.play((SELL, MID, 2 * ONE // 100))
+            await d.hears(("fill", 1))
+            await d.client.amend(SYMBOL, f"{PREFIX}-1", BTC.price(MID - 1), Decimal("0.04"))
+            await until(lambda: d.told.count(("ack", 1)) == 2)
+            (order,) = d.one.account.open.values()
+            assert (order.ticks, BTC.size(order.lots)) == (MID - 1, Decimal("0.04"))
+            state = await d.client.order(SYMBOL, f"{PREFIX}-1")
+            assert state is not None
+            assert (state.size, state.filled) == (Decimal("0.06"), Decimal("0.02"))
+            await d.client.amend(SYMBOL, f"{PREFIX}-9", BTC.price(MID - 1), SIZE)
+            await d.hears(("cancel_reject", 9))
+
+    asyncio.run(run())
+
+
+def test_batches_that_are_none() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            one = OrderRequest(SYMBOL, f"{PREFIX}-1", 1, BTC.price(MID - 100), SIZE)
+            for orders in ([], [one] * 51):
+                with pytest.raises(ValueError, match="1 to 50"):
+                    await d.client.place_batch(orders)
+            await d.client.place_batch([one, OrderRequest(SYMBOL, f"{PREFIX}-2", 1, Decimal("59990.05"), SIZE)])
+            await d.hears(("ack", 1), ("reject", 2))
+
+    asyncio.run(run())
+
+
+def test_no_answer_in_time_is_unknown_and_the_order_is_not_sent_again() -> None:
+    async def run() -> None:
+        async with desk(timeout_s=0.5) as d:
+            d.one.face.change_faults({"ack_lost": 1})
+            await d.place(1)
+            await until(lambda: d.unknown == [f"{PREFIX}-1"])
+            await asyncio.sleep(0.2)
+            assert d.one.account.n_orders == 1
+            d.one.face.change_faults({"request_delay_s": 0.8})
+            await d.place(2)
+            await until(lambda: len(d.unknown) == 2)
+            assert await d.client.order(SYMBOL, f"{PREFIX}-2") is None  # not yet: the executor asks again
+            await until(lambda: len(d.one.account.open) == 2)
+
+    asyncio.run(run())
+
+
+def test_requests_under_way_when_the_socket_ends_are_unknown() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            d.one.face.change_faults({"ack_delay_s": 3.0})
+            await d.place(1)
+            await until(lambda: d.one.account.open)
+            d.one.face.drop("private", hard=True)
+            await until(lambda: d.unknown == [f"{PREFIX}-1"])
+            await asyncio.wait_for(d.client.closed(), 2)
+
+    asyncio.run(run())
+
+
+# --- the socket's life -----------------------------------------------------------------------------------------------
+def test_the_dead_man_is_armed_by_session() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            await d.place(1)
+            await d.hears(("ack", 1))
+            await d.client.arm_dead_man(10)
+            d.one.face.drop("private", hard=True)
+            await until(lambda: not d.one.account.open)
+            await d.connect()
+            await d.place(2)
+            await d.hears(("ack", 2))
+            d.one.face.drop("private", hard=True)
+            await asyncio.wait_for(d.client.closed(), 2)
+            await asyncio.sleep(0.1)
+            assert len(d.one.account.open) == 1  # a new session begins without
+            with pytest.raises(VenueUnreachable):
+                await d.client.arm_dead_man(10)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ending", ["soft", "hard", "silent"])
+def test_closed_returns_whatever_ended_the_connection(ending: str) -> None:
+    async def run() -> None:
+        async with desk(stall_s=0.6) as d:
+            begun = time.perf_counter()
+            if ending == "silent":
+                d.one.face.change_faults({"stall_private": True, "no_pong": True})
+            else:
+                d.one.face.drop("private", hard=ending == "hard")
+            await asyncio.wait_for(d.client.closed(), 2)
+            assert time.perf_counter() - begun < 1.5
+            with pytest.raises(VenueUnreachable):
+                await d.client.cancel(SYMBOL, f"{PREFIX}-1")
+            await d.connect()
+
+    asyncio.run(run())
+
+
+def test_market_data_that_falls_silent_ends_though_pongs_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mm.venues.paradex.client.STALL_S", 0.5)
+
+    async def run() -> None:
+        async with local() as one:
+            client = one.public(stall_s=0.5)
+            frames: list[bytes] = []
+            run_ = asyncio.create_task(client.run(lambda raw, _: frames.append(raw)))
+            await until(lambda: len(frames) > 3)
+            one.face.change_faults({"stall_public": True})
+            with pytest.raises(VenueUnreachable, match="no frame for"):
+                await asyncio.wait_for(run_, 8)
+            await client.close()
+
+    asyncio.run(run())
+
+
+def test_run_returns_after_close_and_nothing_stays_behind() -> None:
+    async def run() -> None:
+        async with local() as one:
+            public = one.public()
+            frames: list[bytes] = []
+            run_ = asyncio.create_task(public.run(lambda raw, _: frames.append(raw)))
+            await until(lambda: frames)
+            assert [i.symbol for i in await public.instruments()] == [SYMBOL]
+            await public.close()
+            await asyncio.wait_for(run_, 2)
+            trading = one.trading()
+            await trading.connect(lambda _raw, _ts: None)
+            one.face.change_faults({"stall_private": True, "no_pong": True})
+            begun = time.perf_counter()
+            await trading.close()
+            assert time.perf_counter() - begun < 2.0
+            await trading.close()
+
+    asyncio.run(run())
+    left = [t.name for t in threading.enumerate() if t.name.startswith("paradex") and t.is_alive()]
+    deadline = time.monotonic() + 3
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left = [t.name for t in threading.enumerate() if t.name.startswith("paradex") and t.is_alive()]
+    assert left == []
+
+
+def test_a_subscription_that_is_refused_ends_the_run() -> None:
+    async def run() -> None:
+        async with local() as one:
+            client = VENUE.make_public(one.options(), ["DOGE-USD-PERP"])
+            with pytest.raises(VenueUnreachable, match="DOGE"):
+                await client.run(lambda _raw, _ts: None)
+            with pytest.raises(VenueUnreachable):
+                await client.resync(SYMBOL)
+            await client.close()
+
+    asyncio.run(run())
+
+
+# --- answers that are none -------------------------------------------------------------------------------------------
+def _boom(_request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("slow")
+
+
+@pytest.mark.parametrize(
+    ("handler", "expected", "words"),
+    [
+        (lambda _: httpx.Response(502, text="<html>bad gateway</html>"), VenueUnreachable, "502"),
+        (lambda _: httpx.Response(429, text="{}"), VenueUnreachable, "Rate limit"),
+        (
+            lambda _: httpx.Response(503, json={"error": "SERVICE_UNAVAILABLE", "message": "x"}),
+            VenueUnreachable,
+            "SERVICE",
+        ),
+        (
+            lambda _: httpx.Response(400, json={"error": "VALIDATION_ERROR", "message": "it's bad", "data": None}),
+            Refused,
+            "it's bad",
+        ),
+        (_boom, VenueUnreachable, "ReadTimeout"),
+    ],
+)
+def test_what_the_library_makes_of_bad_answers(
+    handler: Callable[[httpx.Request], httpx.Response], expected: type[Exception], words: str
+) -> None:
+    async def run() -> None:
+        rest = Rest("http://127.0.0.1:1/v1", {}, "", 1.0)
+        rest.api.client = httpx.Client(transport=httpx.MockTransport(handler))
+        with pytest.raises(expected, match=words):
+            await rest.call(lambda api: api.fetch_markets())
+        rest.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("body", ["", "null", "[]", '{"results": 1}', '{"results": [{"id": 1}]}', "<html>"])
+def test_an_answer_that_cannot_be_read_is_no_answer(body: str) -> None:
+    async def run() -> None:
+        async with desk() as d:
+            assert d.client._made is not None
+            d.client._made.api.client = httpx.Client(
+                transport=httpx.MockTransport(lambda _: httpx.Response(200, text=body))
+            )
+            for ask in (d.client.open_orders, lambda: d.client.fills(0), lambda: d.client.position(SYMBOL)):
+                with pytest.raises(VenueUnreachable):
+                    await ask()
+
+    asyncio.run(run())

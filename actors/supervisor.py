@@ -40,6 +40,7 @@ _ROOT: Final = Path(__file__).resolve().parents[1]
 _POLL_S: Final = 0.5
 _ANSWER_S: Final = 2.0
 _START_S: Final = 120.0  # with a cold kernel cache the actors compile first
+_START_EACH_S: Final = 60.0  # more for every further venue: six processes that load numba and a client library
 _MAX_RESTARTS: Final = 10  # of one actor in one run
 
 
@@ -259,7 +260,8 @@ class Supervisor:
     # --- watching ----------------------------------------------------------------------------------------------------
     def _watch(self) -> None:
         metrics = MetricsLog(self.spec.path("metrics.jsonl"))
-        deadline = time.monotonic() + _START_S
+        allowed_s = _START_S + _START_EACH_S * (len(self.spec.cfg.live.venues) - 1)
+        deadline = time.monotonic() + allowed_s
         while self._end is None:
             self._poll()
             running = all(m.status.get("phase") in ("running", "halted") for m in self._members.values())
@@ -271,7 +273,7 @@ class Supervisor:
                 self.log.info("the desk runs")
             elif self.phase == "starting" and time.monotonic() > deadline:
                 waiting = [k for k, m in self._members.items() if m.status.get("phase") not in ("running", "halted")]
-                raise RaymakerError(f"the desk did not come up in {_START_S:g} s; waiting for {', '.join(waiting)}")
+                raise RaymakerError(f"the desk did not come up in {allowed_s:g} s; waiting for {', '.join(waiting)}")
             self._judge()
             if self.phase == "running":
                 metrics.add(self._snapshot())

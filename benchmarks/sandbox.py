@@ -40,7 +40,7 @@ HMAC: Final = ("native", "bybit", "mexc")  # no curve arithmetic in their signat
 PUBLIC_PER_S: Final = 5_000
 TOKEN: Final = "token-of-the-benchmark"  # noqa: S105  of an exchange that lives for seconds on the loopback
 CONTROL: Final = "control-of-the-benchmark"
-SPEED: Final = 40.0  # of the flow: a busy market
+SPEED: Final = 10.0  # of the flow: a busy market, and still a message for every change of it
 SPAN_S: Final = 5.0
 IN_FLIGHT: Final = 16
 

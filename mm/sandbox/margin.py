@@ -122,8 +122,12 @@ def covered(
     account: Account, markets: dict[str, Market], order: ClientOrder, market: Market, ticks: int, lots: int
 ) -> bool:
     """The balance covers ``order``, new or open, at that price and open size; what needs no more is always covered."""
-    more = required(account, market, order, ticks, lots) - required(account, market)
-    return more <= 0 or more <= available(account, markets, currency_of(market.instrument))
+    currency = currency_of(market.instrument)
+    before, after = required(account, market), required(account, market, order, ticks, lots)
+    if after <= before:
+        return True
+    others = (required(account, m) for m in markets.values() if m is not market and _margined(m, currency))
+    return after + sum(others, _ZERO) <= account.balance(currency)
 
 
 def _margined(market: Market, currency: str) -> bool:

@@ -273,19 +273,19 @@ class MatchingEngine:
         through the other side is the newer truth: the background of the other side gives way, and orders of accounts
         there are filled (as makers) before the rest of the quantity rests.
         """
-        book = self._side(side)
+        book, other = (self._bids, self._asks) if side > 0 else (self._asks, self._bids)
         level = book.levels.get(side * px)
-        have = 0 if level is None else level.background
-        more = qty - have
         out: Reports = []
-        if level is not None and more < 0:
-            self._trim_background(book, level, -more)
-        elif more > 0:
-            if self.would_cross(side, px):
+        more = qty if level is None else qty - level.background
+        if more > 0:
+            keys = other.keys
+            if keys and keys[-1] >= -side * px:
                 self.clear_background(-side, px)
                 more = self._match(BACKGROUND, None, side, px, more, out)[0]
             if more:
-                self._add_background(book, book.level(px), more)
+                self._add_background(book, book.level(px) if level is None else level, more)
+        elif level is not None and more < 0:
+            self._trim_background(book, level, -more)
         return out
 
     def clear_background(self, side: int, px: int) -> None:

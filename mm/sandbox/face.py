@@ -286,6 +286,7 @@ class Face(ABC):
             return self.rate_limited_response()
         order = self._is_order(request)
         if order and faults.request_delay_s:
+            await request.read()  # it has arrived: who hangs up now does not take it back
             await asyncio.sleep(faults.request_delay_s)
         try:
             response = await handler(request)

@@ -49,6 +49,7 @@ def all_cases() -> list[Case]:
         cases_faults,
         cases_market,
         cases_orders,
+        cases_races,
     )
 
     return [_cases[number] for number in sorted(_cases)]

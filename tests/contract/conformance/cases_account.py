@@ -128,11 +128,13 @@ async def money_news(rig: Rig) -> None:
     n = await trader.rest(1, rig.mid, "0.05")
     rig.play((SELL, rig.mid, rig.lots("0.05")))
     await trader.hears(n, "fill")
-    quote = rig.instrument.quote
-    wanted = {("position", rig.symbol): trader.held(), ("balance", quote): trader.account.balance(quote)}
+    quote, held = rig.instrument.quote, trader.held()
+    balance = trader.account.balance(quote)
 
     def told() -> bool:
         last = {(x.kind, x.symbol): x.amount for x in trader.news}
-        return all(key in last and abs(last[key] - amount) < Decimal("0.000001") for key, amount in wanted.items())
+        money = [amount for (kind, name), amount in last.items() if kind == "balance" and name.startswith(quote)]
+        holding = last.get(("position", rig.symbol), last.get(("balance", rig.instrument.base)) if rig.spot else None)
+        return holding == held and any(abs(m - balance) < Decimal("0.000001") for m in money)
 
-    await until(told, lambda: f"{wanted}, have {trader.news}")
+    await until(told, lambda: f"{held} and {balance}, have {trader.news}")

@@ -114,7 +114,8 @@ async def reconnects(rig: Rig) -> None:
     assert trader.kinds(n) == ["ack", "fill"]
     await until(market.agrees, "the true book")
     assert sum(lots for kind, tick, lots in market.trades if (kind, tick) == (SELL, rig.mid)) == rig.lots("0.05")
-    assert threading.active_count() <= n_threads, f"threads {n_threads} before, {threading.active_count()} after"
+    now = threading.active_count()  # a pool may have grown to its size, but not by one for each connection
+    assert now <= n_threads + 4, f"{n_threads} threads before, {now} after"
     await until(lambda: len(asyncio.all_tasks()) <= n_tasks, lambda: f"at most {n_tasks} tasks")
 
 

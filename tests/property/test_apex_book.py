@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mm.core.instrument import Instrument
 from mm.sandbox.faces.apex_book import Window
+from mm.venues.native.wire import Units
 
+UNITS = Units(Instrument("X", "apex", "linear", Decimal(1), Decimal(1)))
 CHANGES = st.lists(
     st.lists(st.tuples(st.booleans(), st.integers(1, 12), st.integers(0, 3)), min_size=1, max_size=6), max_size=25
 )
@@ -16,7 +21,7 @@ CHANGES = st.lists(
 def test_a_reader_of_the_changes_has_the_best_of_the_book(
     depth: int, changes: list[list[tuple[bool, int, int]]]
 ) -> None:
-    window = Window(depth, [("5", "1")], [("6", "1")])
+    window = Window(UNITS, depth, [("5", "1")], [("6", "1")])
     whole: dict[bool, dict[int, int]] = {True: {5: 1}, False: {6: 1}}
     read: dict[bool, dict[int, int]] = {True: {5: 1}, False: {6: 1}}
     u = window.u

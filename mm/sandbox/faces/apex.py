@@ -188,7 +188,7 @@ class ApexFace(Face):
     # --- orders ------------------------------------------------------------------------------------------------------
     def _place(self, account: Account, form: Mapping[str, str]) -> dict[str, Any]:
         """Take one order; raises ``Refusal``."""
-        if len(account.open) >= MAX_OPEN:
+        if self.limited and len(account.open) >= MAX_OPEN:
             raise Refusal(3, "ORDER_OPEN_ORDER_COUNT_LIMIT_EXCEED", f"You have {MAX_OPEN} open orders")
         request, price, size = read_order(form, self.instruments, self.now_ns())
         fees = self._holdings.fees(account)

@@ -70,9 +70,10 @@ class MarketTopics:
             return self._push(topic, "snapshot", self.ticker(), now_ns)
         window = self._windows.get(topic)
         if window is None:
-            book = self._exchange.market(self.symbol).snapshot(now_ns)
+            market = self._exchange.market(self.symbol)
+            book = market.snapshot(now_ns)
             depth = int(topic.removeprefix("orderBook").partition(".")[0])
-            window = self._windows[topic] = Window(depth, book.bids, book.asks)
+            window = self._windows[topic] = Window(market.units, depth, book.bids, book.asks)
         bids, asks = window.levels()
         return self._push(topic, "snapshot", {"s": self.name, "b": bids, "a": asks, "u": window.u}, now_ns)
 

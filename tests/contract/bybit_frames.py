@@ -1,7 +1,8 @@
 """Golden frames of Bybit: ``python -m tests.contract.bybit_frames`` records them again from the local exchange.
 
-``session.jsonl``: a line per frame, {way, raw, decoded}: what the client handed on, untouched, and what the codec made
-of it at the time of recording. Read the differences before keeping a new recording: they are changes of meaning.
+``life.jsonl`` (beside the shared ``session.jsonl``): a line per frame, {way, raw, decoded}: what the client handed on,
+untouched, and what the codec made of it at the time of recording. Read the differences before keeping a new recording:
+they are changes of meaning.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mm.venues.bybit.codec import BybitCodec
 from mm.venues.registry import get_venue
 from tests.contract.bybit_local import BTC, MID, PREFIX, Heard, local_bybit, price, until
 
-FILE: Final = Path(__file__).parent / "frames" / "bybit" / "session.jsonl"
+FILE: Final = Path(__file__).parent / "frames" / "bybit" / "life.jsonl"
 RECV_NS: Final = 1_800_000_000_000_000_000
 SIZE: Final = Decimal("0.010")
 

@@ -104,6 +104,8 @@ def test_documented_market_data():
     }  # fmt: skip
     assert public(codec, DELTA)["events"][3:5] == [["bid", 302391, 0, 0], ["ask", 302487, 0, 0]]
     assert public(codec, TRADE)["events"] == [["buy", 165785, 1, 1]]
+    assert public(codec, TRADE) == {}  # the same again
+    assert public(codec, TRADE.replace("20f4", "20f5"))["events"] == [["buy", 165785, 1, 1]]
     assert public(codec, TICKER)["events"] == [["mark", 172173, 0, 1]]  # 17217.33 is off the grid
 
 

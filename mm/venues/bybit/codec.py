@@ -1,9 +1,9 @@
 """Bybit v5 frames to event and execution records. Pure: no socket, no clock.
 
 ``u`` of ``orderbook.50`` must go up by one: a hole silences an instrument until its next snapshot; what is not newer
-is dropped. A snapshot always counts, also ``u`` 1 after a restart of the venue's service. Mark prices may lie off the
-tick grid: the nearest tick is taken. A funding settlement is seen when ``nextFundingTime`` moves on: the rate that was
-announced before then was charged.
+is dropped, and so are the trades of a message that comes again. A snapshot always counts, also ``u`` 1 after a restart
+of the venue's service. Mark prices may lie off the tick grid: the nearest tick is taken. A funding settlement is seen
+when ``nextFundingTime`` moves on: the rate that was announced before then was charged.
 
 An order that is answered "OK" is not resting yet: only the ``order`` topic says so. Fills come from ``execution``
 alone.
@@ -68,6 +68,7 @@ class BybitCodec:
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._prefix = prefix
         self._u: list[int | None] = [None] * len(instruments)  # None: withheld until the next snapshot
+        self._printed: list[set[str]] = [set() for _ in instruments]  # trade ids of the last message
         self._rate = [0] * len(instruments)  # announced, in 1e-9
         self._next_funding = [""] * len(instruments)
         self._mark = [0] * len(instruments)  # ticks
@@ -137,14 +138,18 @@ class BybitCodec:
 
     def _on_trades(self, push: wire.Push, ts_recv_ns: int) -> Decoded:
         rows: list[Row] = []
+        printed: dict[int, set[str]] = {}
         for trade in self._trades(push.data):
             i = self._index.get(trade.s)
-            if i is None or self._u[i] is None:
+            if i is None or self._u[i] is None or (trade.i and trade.i in self._printed[i]):
                 continue
             if trade.S not in wire.SIDE_SIGN:
                 raise ValueError(f"side {trade.S!r}")
             units, kind = self._units[i], BUY if trade.S == "Buy" else SELL
             rows.append((trade.T * 1_000_000, ts_recv_ns, units.lots(trade.v), units.ticks(trade.p), i, kind, 0))
+            printed.setdefault(i, set()).add(trade.i)
+        for i, ids in printed.items():
+            self._printed[i] = ids
         return Decoded(events=_events(rows))
 
     def _on_ticker(self, push: wire.Push, ts_recv_ns: int) -> Decoded:

@@ -58,6 +58,7 @@ class Trade(msgspec.Struct):
     S: str
     v: str
     p: str
+    i: str = ""
 
 
 class Ticker(msgspec.Struct):

@@ -1,7 +1,7 @@
 """Golden frames: a short session of a venue as its clients received it, and what the codec made of each frame.
 
-``python -m tests.contract.conformance --record VENUE`` writes ``tests/contract/frames/VENUE/session.jsonl``, a frame a
-line. A codec must always make the same of it; the fuzz test starts from it.
+``python -m tests.contract.conformance --record VENUE`` writes ``tests/contract/frames/VENUE/conformance.jsonl``.
+A codec must always make the same of it; the fuzz test starts from it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Recorded(msgspec.Struct):
 
 def path_of(venue: str) -> Path:
     """Where a venue's session lies."""
-    return FRAMES / venue / "session.jsonl"
+    return FRAMES / venue / "conformance.jsonl"
 
 
 def load(venue: str) -> list[Recorded]:

@@ -8,17 +8,21 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
 import pytest
 
-from mm.errors import ConfigError
+from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces import apex_orders, apex_socket
-from mm.sandbox.faces.apex import local_keys
-from mm.venues.apex.rest import Keys, judge
+from mm.sandbox.faces.apex import ApexFace, local_keys
+from mm.venues.apex.client import ApexTradingClient
+from mm.venues.apex.rest import Keys, Tuning, judge
 from mm.venues.apex.shim import load
 from mm.venues.apex.venue import VENUE
+from mm.venues.settings import Endpoints
+from mm.venues.spec import RateRule
 from tests.contract.conformance.rig import Rig
 from tests.contract.conformance.wait import until
 
@@ -109,13 +113,11 @@ def test_the_limits_of_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
             n = await trader.place(1, rig.mid - 4 * rig.step, "0.01")
             await trader.hears(n, "reject")
             assert trader.told[-1].detail.reason == "ORDER_OPEN_ORDER_COUNT_LIMIT_EXCEED"
-            assert rig.face is not None
-            used = rig.face._used[trader.account.name, "POST"]
-            used.extend([rig.now_ns()] * (300 - len(used)))
+            monkeypatch.setattr(ApexFace, "rates", (RateRule("POST", 3, 60.0), RateRule("GET", 600, 60.0)))
             n = await trader.place(1, rig.mid - 5 * rig.step, "0.01")
             await until(lambda: n in trader.unknown, "an unknown outcome")
             assert len(await trader.client.open_orders()) == 2  # queries have an allowance of their own
-            used.clear()
+            monkeypatch.undo()
 
     assert apex_orders.MAX_OPEN == 200
     asyncio.run(run())
@@ -247,5 +249,51 @@ def test_nothing_listens() -> None:
             n = await trader.place(1, rig.mid - 2 * rig.step, "0.01")
             assert await trader.hears(n, "reject") == "reject"
             assert trader.told[-1].detail.reason.startswith("not sent")
+
+    asyncio.run(run())
+
+
+async def _socks5(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[str]) -> None:
+    """A SOCKS5 proxy of the plainest kind."""
+    await reader.readexactly((await reader.readexactly(2))[1])
+    writer.write(b"\x05\x00")
+    kind = (await reader.readexactly(4))[3]
+    raw = await reader.readexactly((await reader.readexactly(1))[0] if kind == 3 else 4)
+    host = raw.decode() if kind == 3 else ".".join(map(str, raw))
+    port = int.from_bytes(await reader.readexactly(2))
+    asked.append(host)
+    there, back = await asyncio.open_connection(host, port)
+    writer.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+
+    async def pipe(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 << 16):
+            to.write(data)
+        to.close()
+
+    await asyncio.gather(pipe(reader, back), pipe(there, writer))
+
+
+def test_everything_goes_through_the_proxy() -> None:
+    async def run() -> None:
+        async with local() as rig:
+            asked: list[str] = []
+            proxy = await asyncio.start_server(lambda r, w: _socks5(r, w, asked), "127.0.0.1", 0)
+            where = Endpoints(f"http://127.0.0.1:{rig.face_port}", f"ws://127.0.0.1:{rig.face_port}")
+            port = proxy.sockets[0].getsockname()[1]
+            account = next(rig.unused)
+            keys = Keys(**local_keys(account.spec.token))
+            client = ApexTradingClient(where, keys, Tuning(proxy=f"socks5h://127.0.0.1:{port}"))
+            told: list[bytes] = []
+            await client.connect(lambda raw, _ts: told.append(raw))
+            assert await client.open_orders() == []
+            assert asked == ["127.0.0.1"] * 3  # orders, socket, queries
+            await client.place(rig.symbol, "X-1", 1, Decimal(59000), Decimal("0.01"))
+            await until(lambda: account.open, "the order")
+            proxy.close()
+            lost = ApexTradingClient(where, keys, Tuning(proxy="socks5h://127.0.0.1:9"))
+            with pytest.raises(VenueUnreachable, match="proxy"):
+                await lost.connect(lambda _raw, _ts: None)
+            for one in (client, lost):
+                await one.close()
 
     asyncio.run(run())

@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from mm.errors import ConfigError, VenueUnreachable
 from mm.venues.apex import wire
 from mm.venues.apex.shim import load
+from mm.venues.apex.tunnel import tunnel
 
 _NETWORK_ID: Final = 9  # of the chain: the library wants one, orders do not hold it
 _MAX_WORDS: Final = 300
@@ -98,9 +99,9 @@ class _Adapter(HTTPAdapter):
 
     def close(self) -> None:
         """End the connections now; requests leaves it to the garbage collector, and an old error may hold a pool."""
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in manager.pools.keys():  # noqa: SIM118  no ordinary mapping
-                manager.pools[key].close()
+        pools = self.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118  no ordinary mapping
+            pools[key].close()
         super().close()
 
 
@@ -108,18 +109,19 @@ class Rest:
     """One session. ``threads`` requests at a time; one that waited ``patience_s`` for a thread is not sent any more."""
 
     def __init__(self, rest_url: str, keys: Keys, tuning: Tuning, *, threads: int = 4, patience_s: float = 2.0) -> None:
-        proxy, timeout_s = tuning.proxy, tuning.timeout_s
         self.keys = keys
-        self._timeout_s = timeout_s
+        self._timeout_s = tuning.timeout_s
         self._patience_s = patience_s
         self._seen = _Seen()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="apex-rest")
-        self.library = _library(rest_url, keys, timeout_s)
+        self.library = _library(rest_url, keys, tuning.timeout_s)
         session: requests.Session = self.library.client
         session.trust_env = False  # a proxy is an option, never the environment's
-        session.proxies = {"http": proxy, "https": proxy} if proxy else {}
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _Adapter(self._seen, threads))
+            adapter = _Adapter(self._seen, threads)
+            if tuning.proxy:
+                tunnel(adapter.poolmanager, tuning.proxy, tuning.timeout_s)
+            session.mount(scheme, adapter)
 
     async def send(self, call: Call) -> Outcome:
         """Make one request; never raises for what the venue or the network did."""

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 import ccxt
+import msgspec
 import pytest
-from aiohttp import web
 
 from mm.core.types import ASK, BID, EXEC_NAMES, FILL, MARK, SELL
 from mm.errors import ConfigError, VenueUnreachable
@@ -86,23 +86,20 @@ async def desk(**more: Any) -> AsyncIterator[Desk]:
 
 
 def spy(w: Wire, d: Desk) -> None:
-    """Keep every body that reaches the venue."""
-    face = w.face
+    """Keep every action and question that reaches the venue."""
+    actions, info = w.face.actions, w.face.info
+    identify, answer = actions.identify, info.answer
 
-    @web.middleware
-    async def keep(request: web.Request, handler: Any) -> Any:
-        if request.path in {"/exchange", "/info"}:
-            body = await request.json()
-            if request.path == "/info":
-                d.questions.append(body)
-            else:
-                d.actions.append(body["action"])
-                d.nonces.append(body["nonce"])
-        return await handler(request)
+    def signed(request: Any) -> Any:
+        d.actions.append(msgspec.to_builtins(request.action))
+        d.nonces.append(request.nonce)
+        return identify(request)
 
-    assert face._runner is not None
-    app = face._runner.app
-    app._middlewares_handlers = ((keep, True), *app._middlewares_handlers)
+    def asked(question: Any) -> Any:
+        d.questions.append(question)
+        return answer(question)
+
+    actions.identify, info.answer = signed, asked  # type: ignore[method-assign]
 
 
 # --- no fee for anybody ----------------------------------------------------------------------------------------------
@@ -260,6 +257,40 @@ def test_nonces_never_repeat_whoever_sends() -> None:
             one, other = d.client._ex, d.client._halting
             nonces = [ex.incrementing_nonce() for _ in range(50) for ex in (one, other)]
             assert nonces == sorted(set(nonces))
+
+    asyncio.run(run())
+
+
+def test_what_was_not_answered_when_the_socket_ended_is_unknown() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            d.w.face.change_faults({"ack_lost": 2})
+            await d.place(1, "99000")
+            await d.client.cancel("BTC", "RM-2")
+            await d.w.heard(lambda: len(d.actions) == 2)
+            assert d.unknown == []
+            d.w.face.drop("private", hard=True)
+            await asyncio.wait_for(d.client.closed(), 1)
+            await d.w.heard(lambda: d.unknown == ["RM-1", "RM-2"])
+            assert len(d.w.account.open) == 1
+            with pytest.raises(VenueUnreachable, match="not connected"):
+                await d.place(3, "99000")
+            assert await d.client.cancel_all() == 1  # over REST
+            await d.client.connect(d.on_frame)
+            await d.place(4, "99000")
+            await d.heard(4, "ack")
+
+    asyncio.run(run())
+
+
+def test_an_action_that_the_venue_cannot_read_is_refused() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            answer = await d.client._ex.act_by_socket({"type": "fly"}, 1.0)
+            assert client_module._refusal(answer).startswith("Failed to deserialize")
+            d.w.face.change_faults({"rate_limited": 1})
+            answer = await d.client._ex.act_by_socket({"type": "noop"}, 1.0)
+            assert (answer.end, answer.error) == ("unknown", '"Too many messages"')
 
     asyncio.run(run())
 

@@ -20,7 +20,7 @@ from mm.sandbox.account import Account
 from mm.sandbox.face import Core, Face, Frame, Session
 from mm.sandbox.faces import hyperliquid_wire as hl
 from mm.sandbox.faces.hyperliquid_actions import Actions, parse
-from mm.sandbox.faces.hyperliquid_auth import local_keys
+from mm.sandbox.faces.hyperliquid_auth import Request, local_keys
 from mm.sandbox.faces.hyperliquid_info import Info, Unknown, weight
 from mm.venues.hyperliquid.spec import SPEC
 from mm.venues.native import wire
@@ -29,6 +29,7 @@ from mm.venues.spec import RateRule
 BOOK_EVERY_NS: Final = 500_000_000
 IDLE_NS: Final = 60_000_000_000  # a socket of an account that says nothing for so long is closed
 WEIGHT: Final = "weight of REST requests"
+MESSAGES: Final = "WebSocket messages"
 _OF_COIN: Final = frozenset({"l2Book", "bbo", "trades", "activeAssetCtx"})
 _OF_USER: Final = frozenset({"orderUpdates", "userFills", "userEvents", "clearinghouseState", "userFundings"})
 _UNREADABLE: Final = "Failed to deserialize the JSON body into the target type"
@@ -179,21 +180,49 @@ class HyperliquidFace(Face):
                 session.send(self._state(who, account))
 
     def _post(self, session: Session, number: int, request: dict[str, Any]) -> None:
-        """An action or a question by WebSocket."""
-        kind, payload = request.get("type"), request.get("payload")
+        """An action or a question by WebSocket; actions have the faults that they have over REST."""
+        kind, payload, faults = request.get("type"), request.get("payload"), self.faults
+        signed = parse(payload) if kind == "action" else None
+        if signed is not None:
+            if faults.maintenance:
+                self._answer(session, number, {"type": "error", "payload": "Service Unavailable"})
+            elif faults.take("rate_limited") or not self.limit(session.account or _ANYBODY, MESSAGES):
+                self.counts["rate_limited"] += 1
+                self._answer(session, number, {"type": "error", "payload": "Too many messages"})
+            elif faults.request_delay_s:
+                asyncio.get_running_loop().call_later(faults.request_delay_s, self._act, session, number, signed)
+            else:
+                self._act(session, number, signed)
+            return
         answer: dict[str, Any] = {"type": "error", "payload": _UNREADABLE}
-        if kind == "action":
-            signed = parse(payload)
-            if signed is not None:
-                account, refusal = self.actions.identify(signed)
-                refused = {"status": "err", "response": refusal}
-                body = refused if account is None or refusal else self.actions.execute(account, signed.action)
-                answer = {"type": "action", "payload": body}
-        elif kind == "info" and isinstance(payload, dict):
+        if kind == "info" and isinstance(payload, dict):
             try:
                 answer = {"type": "info", "payload": {"type": payload.get("type"), "data": self.info.answer(payload)}}
             except Unknown:
                 self.counts["bad_requests"] += 1
+        self._answer(session, number, answer)
+
+    def _act(self, session: Session, number: int, signed: Request) -> None:
+        account, refusal = self.actions.identify(signed)
+        if account is None or refusal:
+            self.counts["refused"] += 1
+            body: dict[str, Any] = {"status": "err", "response": refusal}
+        else:
+            body = self.actions.execute(account, signed.action)
+        self.publish()
+        faults = self.faults
+        if faults.take("ack_lost"):
+            return
+        answer = {"type": "action", "payload": body}
+        if faults.take("error_after_accept"):
+            answer = {"type": "error", "payload": "Bad Gateway"}
+        if faults.ack_delay_s:
+            asyncio.get_running_loop().call_later(faults.ack_delay_s, self._answer, session, number, answer)
+        else:
+            self._answer(session, number, answer)
+
+    @staticmethod
+    def _answer(session: Session, number: int, answer: dict[str, Any]) -> None:
         session.send(_frame("post", {"id": number, "response": answer}))
 
     # --- what the exchange says ---------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Clients of Hyperliquid perpetuals: ccxt.pro signs and carries, the codec reads.
 
-Orders are signed actions over REST; what becomes of them arrives by WebSocket too. The venue's answer to a batch has a
-status for each order: ccxt raises for all of them when one is an error, so it is the raw answer that counts. One agent
-key (API wallet) per process: nonces are per key.
+Orders are signed actions over the account's WebSocket: one write, no HTTP, and nothing of the venue's small budget of
+REST requests, which queries, cancel-all, the dead man and leverage use. When the socket ends, what was not answered is
+unknown. The answer to a batch has a status for each order: ccxt raises for all of them when one is an error, so it is
+the raw answer that counts. One agent key (API wallet) per process: nonces are per key.
 """
 
 from __future__ import annotations
@@ -123,7 +124,12 @@ class HyperliquidTradingClient(HyperliquidAccount):
             await drop_sockets(ex)
             raise
         self._session = asyncio.create_task(until_broken(ex, *watches))
-        self._session.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._session.add_done_callback(self._session_ended)
+
+    def _session_ended(self, session: asyncio.Task[None]) -> None:
+        if not session.cancelled():
+            session.exception()  # ``closed`` tells that it ended; the reason is the library's
+        self._ex.give_up()
 
     async def _end_session(self) -> None:
         session, self._session = self._session, None
@@ -233,7 +239,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
         """One request to its end; the answer, or that there is none, goes the way of the private frames."""
         if self._budget is not None:
             await self._budget.take(kind)
-        _judge(await self._ex.act(action), asked)
+        _judge(await self._ex.act_by_socket(action, self._timeout_s), asked)
         for reply in asked:
             self._tell(reply)
 

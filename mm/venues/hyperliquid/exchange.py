@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import ccxt.pro
+import msgspec
 
 from mm.errors import VenueUnreachable
 from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange
@@ -23,7 +24,26 @@ VENUE: Final = "hyperliquid"
 KEYS: Final = ("wallet_address", "private_key")
 TIMEOUT_S: Final = 5.0
 _ANSWER: Final = b'{"channel":"subscriptionResponse"'
+_POST: Final = b'{"channel":"post"'
+_UNREADABLE: Final = "Failed to deserialize"  # certainly not done
 _CONTROL: Final = (b'{"channel":"pong"', b'{"channel":"error"')
+
+
+class _Response(msgspec.Struct):
+    type: str
+    payload: msgspec.Raw
+
+
+class _Post(msgspec.Struct):
+    id: int
+    response: _Response
+
+
+class _PostFrame(msgspec.Struct):
+    data: _Post
+
+
+_decode_post: Final = msgspec.json.Decoder(_PostFrame).decode
 
 
 class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # ccxt has no types
@@ -35,6 +55,7 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
         super().__init__(config)
         self.answers = 0
         self.answered = asyncio.Event()
+        self._waiting: dict[int, asyncio.Future[_Response | None]] = {}
 
     @property
     def url(self) -> str:
@@ -49,6 +70,19 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
             self.answered.set()
             return False
         return raw.startswith(_CONTROL)
+
+    def on_raw(self, socket: RawSocket, raw: bytes) -> bool:
+        """Answers to our actions go to whoever waits, everything else the usual way."""
+        if not raw.startswith(_POST):
+            return super().on_raw(socket, raw)
+        try:
+            answer = _decode_post(raw).data
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return False  # nobody's answer: the request it belongs to ends by its timeout
+        future = self._waiting.get(answer.id)
+        if future is not None and not future.done():
+            future.set_result(answer.response)
+        return False
 
     def handle_error_message(self, client: RawSocket, message: Any) -> Any:
         """A complaint does not end the connection: the codec tells it."""
@@ -94,11 +128,49 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
         """The address behind the key that signs."""
         return str(self.eth_get_address_from_private_key(self.privateKey)).lower()
 
-    async def act(self, action: Mapping[str, Any]) -> Answer:
-        """Sign and send one action; never raises for what the venue or the network did."""
+    def signed(self, action: Mapping[str, Any]) -> dict[str, Any]:
+        """An action as it is sent."""
         nonce = self.incrementing_nonce()
-        body = {"action": action, "nonce": nonce, "signature": self.sign_l1_action(action, nonce)}
-        return await attempt(self, lambda: self.privatePostExchange(body))
+        return {"action": action, "nonce": nonce, "signature": self.sign_l1_action(action, nonce)}
+
+    async def act(self, action: Mapping[str, Any]) -> Answer:
+        """Sign and send one action over REST; never raises for what the venue or the network did."""
+        return await attempt(self, lambda: self.privatePostExchange(self.signed(action)))
+
+    async def act_by_socket(self, action: Mapping[str, Any], timeout_s: float) -> Answer:
+        """As ``act`` over the WebSocket: no HTTP, and no weight in the venue's budget of requests."""
+        socket = self.clients.get(self.url)
+        if socket is None or socket.closed():
+            return Answer(end="unsent", error="not connected")
+        number = int(self.request_id())
+        future: asyncio.Future[_Response | None] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            request = {"type": "action", "payload": self.signed(action)}
+            await socket.send({"method": "post", "id": number, "request": request})
+            async with asyncio.timeout(timeout_s):
+                said = await future
+        except ConnectionError as exc:
+            return Answer(end="unsent", error=str(exc))
+        except TimeoutError:
+            return Answer(error=f"no answer in {timeout_s:g} s")
+        finally:
+            self._waiting.pop(number, None)
+        if said is None:
+            return Answer(error="the connection ended before the answer")
+        body = bytes(said.payload).decode()
+        if said.type == "action":
+            return Answer(end="certain", status=200, body=body)
+        if _UNREADABLE in body:
+            refusal = msgspec.json.encode({"status": "err", "response": _UNREADABLE}).decode()
+            return Answer(end="certain", status=422, body=refusal, error=body)
+        return Answer(error=body)
+
+    def give_up(self) -> None:
+        """The connection has ended: whoever waits will get no answer."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(None)
 
     async def streams(self, subscriptions: Sequence[Mapping[str, str]], timeout_s: float) -> list[asyncio.Future[Any]]:
         """Subscribe; each future ends in an error when the connection does.

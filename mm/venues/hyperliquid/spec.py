@@ -25,11 +25,8 @@ SPEC: Final = VenueSpec(
     sim_self_trade="cancel_resting",
     funding_interval_h=1.0,
     rates=(
-        RateRule(
-            "weight of REST requests", 1200, 60.0,
-            (("place", 1), ("amend", 1), ("cancel", 1), ("cancel_all", 1), ("query", 2)),
-        ),
-        RateRule("WebSocket messages", 2000, 60.0, (("socket", 1),)),
+        RateRule("weight of REST requests", 1200, 60.0, (("cancel_all", 1), ("query", 2))),
+        RateRule("WebSocket messages", 2000, 60.0, (("place", 1), ("amend", 1), ("cancel", 1))),
     ),
     rates_source="Hyperliquid docs, 'Rate limits'; also one action per USDC ever traded, after the first 10,000",
 )  # fmt: skip

@@ -15,6 +15,7 @@ from paradex_py.api.sbe import decode_frame
 from mm.core.types import (
     ASK,
     BID,
+    BUY,
     CLEAR_ASK,
     CLEAR_BID,
     EXEC_NAMES,
@@ -22,6 +23,7 @@ from mm.core.types import (
     KIND_NAMES,
     LAST,
     MARK,
+    SELL,
     SNAPSHOT,
 )
 from mm.sandbox.faces import paradex_wire as out
@@ -173,6 +175,14 @@ def test_a_frame_twice_or_late_changes_nothing() -> None:
         assert (events(again), again.gap, again.error) == ([], [], "")
     assert len(events(c.decode_public(book(13, [], []), RECV))) == 0  # a change outside what we follow
     assert events(c.decode_public(book(14, [("59999", "5")], []), RECV)) == [(BID, MID - 10, 5 * ONE, LAST)]
+
+
+@pytest.mark.parametrize("frames", [SBE, JSON], ids=["sbe", "json"])
+def test_a_trade_told_twice_counts_once(frames: list[bytes]) -> None:
+    c = codec()
+    decoded = [c.decode_public(raw, RECV) for raw in frames for _ in range(2)]
+    assert sum(kind in (SELL, BUY) for d in decoded for kind, *_ in events(d)) == 2
+    assert not any(d.error or d.gap for d in decoded)
 
 
 def test_a_new_connection_begins_with_a_snapshot() -> None:

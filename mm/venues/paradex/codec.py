@@ -50,6 +50,7 @@ _FUNDING_STEP: Final = 1_000  # of 1e-9: a millionth of the mark price
 _TOP_RATE: Final = _RATE_STEPS * 100
 _BOOK_TRADES: Final = ("FILL", "LIQUIDATION")  # RPI and block trades, transfers and settlements did not hit the book
 _KEPT_IDS: Final = 4_096
+_KEPT_TRADES: Final = 512
 _ROW: Final = struct.Struct("<qqqiHBB")
 _ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, struct.error, IndexError, ValueError)
 PULLED: Final = ("USER_", "CANCEL_ON", "LIQUIDATION", "EXPIRED")  # an order that ended so had been resting
@@ -71,6 +72,7 @@ class ParadexCodec:
         self._currency = instruments[0].quote if instruments else ""  # USD: markets are quoted in it, settled in USDC
         self._prefix = prefix
         self._seq: list[int | None] = [None] * len(instruments)  # None: withheld until the next snapshot
+        self._trades: list[dict[int | str, None]] = [{} for _ in instruments]  # numbers of the newest
         self._mark: list[int] = [0] * len(instruments)  # 1e-8; 0: not known
         self._mark_tick: list[int] = [-1] * len(instruments)
         self._funding: list[int | None] = [None] * len(instruments)  # index in 1e-8 that events have accounted for
@@ -116,7 +118,8 @@ class ParadexCodec:
             t = sbe.trade(raw, length)
             if t.kind not in (1, 2):
                 return Decoded()
-            return self._trade(self._find(t.market), t.ts_us * 1_000, ts_recv_ns, t.side == 1, t.price, t.size)
+            i = self._find(t.market)
+            return self._trade(i, t.number, t.ts_us * 1_000, ts_recv_ns, t.side == 1, t.price, t.size)
         if template == sbe.SUMMARY:
             s = sbe.summary(raw, length)
             return self._summary(s.market, s.ts_us * 1_000, ts_recv_ns, s.mark)
@@ -156,11 +159,17 @@ class ParadexCodec:
         self._seq[i] = seq
         return Decoded(events=_events(rows))
 
-    def _trade(self, i: int, ts: int, ts_recv_ns: int, bought: bool, price: int, size: int) -> Decoded:
-        if self._seq[i] is None:
+    def _trade(
+        self, i: int, number: int | str, ts: int, ts_recv_ns: int, bought: bool, price: int, size: int
+    ) -> Decoded:  # fmt: skip
+        seen = self._trades[i]
+        if self._seq[i] is None or number in seen:
             return Decoded()
-        kind = BUY if bought else SELL
-        return Decoded(events=_events([(ts, ts_recv_ns, self._lots(i, size), self._ticks(i, price), i, kind, 0)]))
+        row = (ts, ts_recv_ns, self._lots(i, size), self._ticks(i, price), i, BUY if bought else SELL, 0)
+        seen[number] = None
+        if len(seen) > _KEPT_TRADES:
+            del seen[next(iter(seen))]
+        return Decoded(events=_events([row]))
 
     def _summary(self, symbol: str, ts: int, ts_recv_ns: int, mark: int) -> Decoded:
         i = self._index.get(symbol)
@@ -221,7 +230,7 @@ class ParadexCodec:
         if m.trade_type not in _BOOK_TRADES:
             return Decoded()
         i, ts = self._find(m.market), m.created_at * 1_000_000
-        return self._trade(i, ts, ts_recv_ns, m.side == "BUY", _e8(decimal(m.price)), _e8(decimal(m.size)))
+        return self._trade(i, m.id, ts, ts_recv_ns, m.side == "BUY", _e8(decimal(m.price)), _e8(decimal(m.size)))
 
     def _json_summary(self, m: wire.Summary, ts_recv_ns: int) -> Decoded:
         return self._summary(m.symbol, m.created_at * 1_000_000, ts_recv_ns, _e8(decimal(m.mark_price)))

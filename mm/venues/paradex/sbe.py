@@ -35,6 +35,7 @@ class Trade(NamedTuple):
     """One match; ``side`` is the aggressor's (1 buy, 2 sell), ``kind`` the venue's (1 fill, 2 liquidation, ...)."""
 
     ts_us: int
+    number: int  # low 64 bits of the venue's id
     side: int
     price: int
     size: int
@@ -79,8 +80,8 @@ def block_of(raw: bytes) -> tuple[int, int]:
 
 def trade(raw: bytes, length: int) -> Trade:
     """Template 1."""
-    _, _, _, side, price, size, created, kind = _TRADE.unpack_from(_fits(raw, length, _TRADE), 8)
-    return Trade(created, side, price, size, kind, _text(raw, 8 + length))
+    _, _, number, side, price, size, created, kind = _TRADE.unpack_from(_fits(raw, length, _TRADE), 8)
+    return Trade(created, number, side, price, size, kind, _text(raw, 8 + length))
 
 
 def book(raw: bytes, length: int) -> Book:

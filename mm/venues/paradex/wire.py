@@ -67,6 +67,7 @@ class Book(msgspec.Struct):
 class Trade(msgspec.Struct):
     """One match; ``side`` is the aggressor's."""
 
+    id: str
     market: str
     side: Side
     size: str

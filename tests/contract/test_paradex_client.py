@@ -114,6 +114,45 @@ def test_a_wallet_opens_its_account_and_trades() -> None:
     asyncio.run(run())
 
 
+async def _relay(seen: list[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One connection through a SOCKS5 proxy that takes everything for this machine."""
+    await reader.readexactly((await reader.readexactly(2))[1])
+    writer.write(b"\x05\x00")
+    kind = (await reader.readexactly(4))[3]
+    seen.append(await reader.readexactly((await reader.readexactly(1))[0] if kind == 3 else 4))
+    theirs, ours = await asyncio.open_connection("127.0.0.1", int.from_bytes(await reader.readexactly(2), "big"))
+    writer.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            sink.write(data)
+        sink.close()
+
+    await asyncio.gather(pump(reader, ours), pump(theirs, writer), return_exceptions=True)
+
+
+def test_a_socks_proxy_carries_everything_and_looks_names_up() -> None:
+    async def run() -> None:
+        seen: list[bytes] = []
+        proxy = await asyncio.start_server(lambda r, w: _relay(seen, r, w), "127.0.0.1", 0)
+        async with local() as one:
+            named = {k: v.replace("127.0.0.1", "venue.test") for k, v in one.options().items()}
+            options = named | {"proxy": f"socks5h://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"}
+            client = VENUE.make_trading(options)
+            assert isinstance(client, ParadexTradingClient)
+            d = Desk(one, client)
+            await d.connect()
+            await d.place(1)
+            await d.hears(("ack", 1))
+            assert len(await client.open_orders()) == 1
+            await client.close()
+        proxy.close()
+        assert set(seen) == {b"venue.test"}
+        assert len(seen) >= 2
+
+    asyncio.run(run())
+
+
 # --- tokens and the clock --------------------------------------------------------------------------------------------
 def test_tokens_are_renewed_before_their_end_on_the_same_socket() -> None:
     async def run() -> None:

@@ -192,6 +192,9 @@ class PublicChannels:
         )
 
     def _depth(self, symbol: str, m: wire.Depth) -> None:
+        topics = {topic.partition(":")[2] for session in self._face.sessions for topic in session.topics}
+        if topics.isdisjoint((f"order_book.{symbol}.deltas", f"bbo.{symbol}")):
+            return
         touch = self.touch(symbol)
         self._broadcast(
             f"order_book.{symbol}.deltas",

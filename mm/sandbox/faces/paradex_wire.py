@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from mm.core.instrument import Instrument
@@ -271,6 +272,7 @@ def _is_zero(qty: str) -> bool:
 
 
 # --- SBE -------------------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=65_536)
 def e8(value: str | Decimal) -> int:
     """An exact number of 1e-8."""
     return int(Decimal(value).scaleb(8))

@@ -75,7 +75,9 @@ class Rest:
         self._urgent = ThreadPoolExecutor(1, "paradex-urgent")  # a halt waits for no query
         self._signers = ThreadPoolExecutor(2, "paradex-sign")
         self._keys = keys
-        self._http = httpx.Client(timeout=timeout_s, trust_env=False, proxy=proxy or None)
+        # httpx 0.27 knows one word for SOCKS5; the proxy looks names up either way
+        through = proxy.replace("socks5h:", "socks5:") or None
+        self._http = httpx.Client(timeout=timeout_s, trust_env=False, proxy=through)
         self.api = ParadexApiClient(
             env="prod", logger=log, http_client=HttpClient(self._http), api_base_url=base_url, retry_strategy=None
         )

@@ -21,6 +21,7 @@ from mm.data.synth import SynthSpec
 from mm.data.synth_like import market_params
 from mm.errors import ConfigError
 from mm.sandbox.faces import local_keys
+from mm.sandbox.fleet import seed_of
 from mm.sandbox.process import ExchangeHandle, start_exchange
 from mm.sandbox.spec import HOST, AccountSpec, BackgroundSpec, ExchangeSpec
 from mm.venues.registry import get_venue
@@ -31,20 +32,25 @@ _NATIVE_MAKER: Final = Decimal("0.0001")
 _NATIVE_TAKER: Final = Decimal("0.0005")
 
 
-def exchange_spec(venue: VenueConfig, token: str, control_token: str = "") -> ExchangeSpec:
-    """What the embedded exchange of a venue is; raises ``ConfigError``."""
+def exchange_spec(venue: VenueConfig, token: str, control_token: str = "", epoch_ns: int = 0) -> ExchangeSpec:
+    """What the embedded exchange of a venue is; ``epoch_ns``: when a shared price began. Raises ``ConfigError``."""
     ex = venue.exchange
     instruments: list[Instrument] = []
     background: dict[str, BackgroundSpec] = {}
     for n, symbol in enumerate(venue.instruments):
         instrument = _listed(venue, symbol)
+        flow = BackgroundSpec(
+            kind="synth", seed=ex.flow_seed + n, speed=ex.speed, basis_bps=ex.basis_bps, delay_ms=ex.delay * 1e3,
+            epoch_ns=None if ex.fair_seed is None else epoch_ns,
+        )  # fmt: skip
         if ex.flow == "synth":
-            params = {} if venue.kind == "native" else market_params(instrument)
-            flow = BackgroundSpec(kind="synth", seed=ex.flow_seed + n, speed=ex.speed, params=params)
+            flow.params = {} if venue.kind == "native" else market_params(instrument)
+            flow.fair_seed = None if ex.fair_seed is None else seed_of(ex.fair_seed, instrument.base)
         else:
             path = Path(ex.flow).absolute()
-            instrument = replace(Store.open(path).instrument, symbol=symbol)
-            flow = BackgroundSpec(kind="store", path=str(path), seed=ex.flow_seed, speed=ex.speed)
+            flow.kind, flow.path = "store", str(path)
+            if venue.kind == "native":
+                instrument = replace(Store.open(path).instrument, symbol=symbol)
         maker = instrument.maker_fee if ex.maker_fee is None else ex.maker_fee
         taker = instrument.taker_fee if ex.taker_fee is None else ex.taker_fee
         instruments.append(replace(instrument, venue=venue.name, maker_fee=maker, taker_fee=taker))
@@ -70,10 +76,12 @@ def _listed(venue: VenueConfig, symbol: str) -> Instrument:
     raise ConfigError(f"live.venues: {venue.name}: {venue.kind} has no {symbol!r} in its spec; it has {known}")
 
 
-def start(venue: VenueConfig, log_path: Path, watch_pid: int) -> tuple[ExchangeHandle, dict[str, Any], dict[str, str]]:
+def start(
+    venue: VenueConfig, log_path: Path, watch_pid: int, epoch_ns: int = 0
+) -> tuple[ExchangeHandle, dict[str, Any], dict[str, str]]:
     """Start the embedded exchange of a venue: (handle, options for its clients, credentials of its account)."""
     token = secrets.token_hex(16)
-    spec = msgspec.to_builtins(exchange_spec(venue, token))
+    spec = msgspec.to_builtins(exchange_spec(venue, token, epoch_ns=epoch_ns))
     handle = start_exchange(spec, log_path, watch_pid)
     if venue.kind == "native":
         return handle, {"host": HOST, "port": handle.port} | _paper(venue), {"token": token}

@@ -84,6 +84,7 @@ class Supervisor:
         self._done = threading.Event()
         self._status: dict[str, Any] = {}
         self._running_since = 0.0
+        self._epoch_ns = time.time_ns()  # when the price began that local exchanges share
         self._summary: dict[str, Any] = {}
         threading.Thread(target=self._run, name="supervisor", daemon=True).start()
 
@@ -222,7 +223,7 @@ class Supervisor:
         if venue.embedded:
             log = self.spec.path("exchange", f"{venue.name}.log")
             # the parent of a Ray worker is its raylet: the exchange lives as long as Ray does on this node
-            handle, options, account = exchanges.start(venue, log, os.getppid())
+            handle, options, account = exchanges.start(venue, log, os.getppid(), self._epoch_ns)
             keys.keep(spec.run_id, venue.name, account)
             self._exchanges[venue.name] = handle
         else:

@@ -327,6 +327,9 @@ class EmbeddedExchange(Section):
 
     flow: str = "synth"  # or a store directory, replayed in a loop
     flow_seed: Seed = 1
+    fair_seed: Seed | None = None  # exchanges of a desk with the same one follow one fair price, or one store in step
+    basis_bps: Annotated[float, Field(ge=-1000, le=1000)] = 0.0  # of this exchange over that price
+    delay: Annotated[Seconds, Field(ge=0, le=60)] = 0.0  # this exchange follows so much later
     speed: Annotated[float, Field(gt=0, le=1000)] = 1.0
     maker_fee: Fee | None = None  # default: those of the venue's spec; of the native exchange 1 and 5 bps
     taker_fee: Fee | None = None

@@ -51,12 +51,12 @@ def fleet(
         for instrument in instruments:
             one = BackgroundSpec(
                 kind="synth", speed=speed, basis_bps=basis_bps, delay_ms=delay_ms, epoch_ns=epoch_ns,
-                seed=_seed(seed, venue, instrument.base),
+                seed=seed_of(seed, venue, instrument.base),
             )  # fmt: skip
             if stored is not None and instrument.base == stored.instrument.base:
                 one.kind, one.path = "store", str(stored.path.absolute())
             else:
-                one.fair_seed, one.params = _seed(seed, instrument.base), market_params(instrument)
+                one.fair_seed, one.params = seed_of(seed, instrument.base), market_params(instrument)
             background[instrument.symbol] = one
         control, token = tokens[venue]
         held = {i.symbol: _inventory(i) for i in instruments if i.kind == "spot"}
@@ -73,5 +73,6 @@ def _inventory(instrument: Instrument) -> str:
     return format(instrument.size(lots), "f")
 
 
-def _seed(*words: object) -> int:
+def seed_of(*words: object) -> int:
+    """One seed from several words."""
     return zlib.crc32(repr(words).encode())

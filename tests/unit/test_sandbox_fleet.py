@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from actors import sandbox
+from actors.exchanges import exchange_spec
+from mm.config.schema import VenueConfig
 from mm.core.types import ASK, FUNDING, MARK, SELL
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import ConfigError, VenueUnreachable
@@ -55,6 +57,23 @@ def test_a_store_is_played_where_its_currency_trades(tmp_path: Path) -> None:
 
 def _plain(spec):
     return msgspec.structs.replace(spec, face="")
+
+
+def test_a_desks_own_exchanges_share_a_price_or_a_store(tmp_path: Path) -> None:
+    path = str(write_synth(tmp_path / "tape", SynthSpec(), 1, 2.0).path)
+    for flow in ("synth", path):
+        specs = []
+        for kind, symbol in (("bybit", "BTCUSDT"), ("hyperliquid", "BTC")):
+            own = {"flow": flow, "fair_seed": 7, "basis_bps": -1.5, "delay": "80ms"}
+            venue = VenueConfig.model_validate({"name": kind, "kind": kind, "instruments": [symbol], "exchange": own})
+            specs.append(exchange_spec(venue, "token-of-the-desk", epoch_ns=77))
+        one, two = (spec.background[spec.instruments[0]["symbol"]] for spec in specs)
+        assert one.fair_seed == two.fair_seed
+        assert (one.fair_seed is None, one.epoch_ns, two.basis_bps, two.delay_ms) == (flow != "synth", 77, -1.5, 80)
+        assert [spec.instruments[0]["tick_size"] for spec in specs] == ["0.1", "1"]  # the venue's, not the store's
+        make_background(Exchange(_plain(specs[1])).instruments[0], two)
+    alone = VenueConfig.model_validate({"name": "v", "instruments": ["BTC-USDT"]})
+    assert exchange_spec(alone, "token-of-the-desk", epoch_ns=77).background["BTC-USDT"].epoch_ns is None
 
 
 def test_rows_and_faults_as_words() -> None:

@@ -14,10 +14,10 @@ import contextlib
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ import psutil
 
 from benchmarks.common import Report, arguments
 from mm.core.instrument import Instrument
-from mm.core.types import ACK, ASK, BID, REJECT
+from mm.core.types import ACK, ASK, BID, CANCELED, REJECT
 from mm.data.synth import SynthSpec
 from mm.data.synth_like import MID_USD, market_params
 from mm.sandbox.faces import FACES, local_keys
@@ -43,6 +43,7 @@ CONTROL: Final = "control-of-the-benchmark"
 SPEED: Final = 10.0  # of the flow: a busy market, and still a message for every change of it
 SPAN_S: Final = 5.0
 IN_FLIGHT: Final = 16
+IN_ONE: Final = 100  # orders between two cancel-alls: no venue's limit of open orders is near
 
 
 def instruments(venue: str) -> list[Instrument]:
@@ -126,49 +127,56 @@ async def public(report: Report, venue: str, folder: Path) -> float:
 
 
 async def orders(report: Report, venue: str, folder: Path, count: int) -> float:
-    """Post-only orders a second, each acknowledged, none filled."""
+    """Post-only orders a second, each acknowledged, none filled; 0 when one was not taken."""
     async with exchange(venue, folder, None) as ex:
         listed = ex.listed[0]
         mid = int(MID_USD["BTC"] / float(listed.tick_size))
         rows = [(BID, mid - 5, 1_000_000), (ASK, mid + 5, 1_000_000)]
         control(ex.handle, wire.Play(token=CONTROL, symbol=listed.symbol, rows=rows))
         codec = ex.venue.make_codec(ex.listed, "B")
-        kinds: list[int] = []
-        reasons: list[str] = []
+        told: Counter[int] = Counter()
+        reasons: set[str] = set()
 
         def on_frame(raw: bytes, ts_ns: int) -> None:
             decoded = codec.decode_private(raw, ts_ns)
-            kinds.extend(decoded.execs["kind"].tolist())
-            reasons.extend(filter(None, [decoded.error, *(detail.reason for detail in decoded.exec_detail)]))
+            told.update(decoded.execs["kind"].tolist())
+            reasons.update(filter(None, [decoded.error, *(detail.reason for detail in decoded.exec_detail)]))
 
         client = ex.venue.make_trading(ex.options)
         await client.connect(on_frame)
         size = listed.size(listed.min_lots(mid) * 2)
+        step = max(1, int(mid * 1e-5))
+        sent = 0
 
-        async def send(first: int, n: int) -> None:
-            for k in range(first, first + n):
-                await until(lambda k=k: k - first - (len(kinds) - done) < IN_FLIGHT)
-                price: Decimal = listed.price(mid - 20 - (k % 50) * max(1, int(mid * 1e-5)))
-                await client.place(listed.symbol, f"B-{k}", 1, price, size)
-            await until(lambda: len(kinds) - done >= n)
+        def room() -> bool:
+            return sent - told[ACK] - told[REJECT] < IN_FLIGHT
 
-        done = 0
-        await send(1, 20)
-        done = len(kinds)
-        cpu, begin = ex.cpu_s(), time.perf_counter()
-        await send(101, count)
-        wall, cpu = time.perf_counter() - begin, ex.cpu_s() - cpu
-        acks = kinds.count(ACK)
-        left = await client.cancel_all()
+        async def send(n: int) -> tuple[float, float]:
+            """(processor seconds of the exchange, wall seconds) of some orders, which are cancelled then."""
+            nonlocal sent
+            cpu, begin = ex.cpu_s(), time.perf_counter()
+            for _ in range(n):
+                await until(room)
+                sent += 1
+                await client.place(listed.symbol, f"B-{sent}", 1, listed.price(mid - 20 - sent % 50 * step), size)
+            await until(lambda: told[ACK] + told[REJECT] >= sent)
+            taken = ex.cpu_s() - cpu, time.perf_counter() - begin
+            await client.cancel_all()
+            await until(lambda: told[CANCELED] >= told[ACK])
+            return taken
+
+        await send(20)
+        parts = [await send(IN_ONE) for _ in range(-(-count // IN_ONE))]
+        cpu, wall = (sum(column) for column in zip(*parts, strict=True))
+        count = len(parts) * IN_ONE
         await client.close()
         counted = exchange_stats(ex.handle)["orders"]
     report.case(f"orders_{venue}", count / cpu, unit="orders/s of a core", higher_is_better=True)
     report.case(f"orders_{venue}_wall", count / wall, unit="orders/s, client and all", higher_is_better=True)
     report.notes[f"orders_{venue}"] = {
-        "acknowledged": acks, "refused": kinds.count(REJECT), "open_at_the_end": left, "taken": counted,
-        "why": sorted(set(reasons))[:3],
+        "sent": sent, "acknowledged": told[ACK], "refused": told[REJECT], "why": sorted(reasons)[:3]
     }  # fmt: skip
-    return count / cpu if acks == count + 20 == counted else 0.0
+    return count / cpu if told[ACK] == sent == counted else 0.0
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -286,7 +286,7 @@ NAMES = st.sampled_from([
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.dictionaries(NAMES, WORDS)), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_is_asked_is_answered_or_denied(requests: list[tuple[int, dict[str, str]]]) -> None:
     exchange = Exchange(parse_spec(json.dumps({
         "control_token": "control-token", "instruments": [BTC], "accounts": [{"name": "a", "token": TOKEN}],

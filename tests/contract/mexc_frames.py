@@ -66,7 +66,9 @@ async def _private(local: Local, http: aiohttp.ClientSession) -> dict[str, bytes
     out: dict[str, bytes] = {}
 
     def place(cid: str, px: str, qty: str) -> None:
-        exchange.place(account, wire.Place(symbol="BTCUSDT", cid=cid, side="sell", px=px, qty=qty, post_only=True), 0)
+        exchange.place(
+            account, wire.Place(symbol="BTCUSDT", cid=cid, side="sell", px=px, qty=qty, post_only=True), NOW_NS
+        )
         local.server.publish()
 
     async with http.ws_connect(local.ws + "/ws?listenKey=" + key) as socket:

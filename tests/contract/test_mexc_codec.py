@@ -118,6 +118,8 @@ def test_the_life_of_orders() -> None:
     detail = found["deal_1"].exec_detail[0]
     assert detail.venue_order_id == found["order_new"].exec_detail[0].venue_order_id
     assert detail.trade_id != found["deal_2"].exec_detail[0].trade_id
+    again = [c.decode_private(read(name), RECV) for name in PRIVATE if name.startswith("order_")]
+    assert not any(len(d.execs) for d in again)  # each state is told once
     assert [f.error for f in found.values() if f.error] == ["place RM-10: outcome unknown:  no answer"]
 
 
@@ -139,6 +141,12 @@ def test_a_deal_without_a_client_id_is_known_by_its_order() -> None:
     taken = edited("deal_1", clientOrderId="", orderId="C02__000000000000000099")
     c.decode_private(read("reply_taken"), RECV)
     assert c.decode_private(taken, RECV).execs["id"].tolist() == [10]
+
+
+def test_a_post_only_order_that_ends_later_was_canceled() -> None:
+    """Its way into the book may have been lost with a connection."""
+    later = edited("order_post_only", createTime=NOW_NS // 1_000_000 - 5_000)
+    assert codec().decode_private(later, RECV).execs["kind"].tolist() == [CANCELED]
 
 
 def test_fees_in_another_coin() -> None:

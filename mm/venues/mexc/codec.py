@@ -45,7 +45,8 @@ POST_ONLY: Final = "post-only order would cross"
 
 _OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
 _TOP_TICK: Final = (1 << 31) - 1
-_KEPT_ORDERS: Final = 20_000  # order ids whose client id, and whether they rested, are remembered
+_AT_ONCE_MS: Final = 1_000  # a post-only order that never rested and ends within this was refused by the market
+_KEPT_ORDERS: Final = 20_000  # order ids whose client id and state are remembered
 _SIDE: Final = {1: 1, 2: -1}  # tradeType
 _SNAPSHOT: Final = b'{"snapshot":'
 
@@ -97,7 +98,7 @@ class MexcCodec:
         self._last_deals = [b""] * len(instruments)
         self._sizes: list[dict[str, int]] = [{} for _ in instruments]
         self._cid_of: dict[str, str] = {}  # by the venue's order id: not every push repeats the client's
-        self._rested: dict[str, None] = {}  # the venue's order ids that were in the book
+        self._rests: dict[str, bool] = {}  # by the venue's order id: in the book, or ended
 
     def reset(self) -> None:
         """A new connection: the next book frame that counts is a snapshot."""
@@ -229,20 +230,23 @@ class MexcCodec:
         left = decimal(order.quantity) - decimal(order.cumulativeQuantity or "0")
         if left < 0:
             raise ValueError(f"order {order.id[:40]} is filled beyond its size")
+        before = self._rests.get(order.id)
         if order.status in (NEW, PARTLY_FILLED):
-            if order.id in self._rested:
+            if before is not None:
                 return Decoded()
-            _keep(self._rested, order.id, None)
             kind, reason = ACK, ""
         elif order.status in (CANCELED_ALL, CANCELED_REST):
-            refused = order.orderType == LIMIT_MAKER and order.status == CANCELED_ALL and order.id not in self._rested
+            if before is False:
+                return Decoded()
+            at_once = before is None and push.sendTime - order.createTime < _AT_ONCE_MS
+            refused = at_once and order.orderType == LIMIT_MAKER and order.status == CANCELED_ALL
             kind, reason = (REJECT, POST_ONLY) if refused else (CANCELED, "canceled")
-            self._rested.pop(order.id, None)
         elif order.status == FILLED:  # its deals say so
-            self._rested.pop(order.id, None)
+            _keep(self._rests, order.id, False)
             return Decoded()
         else:
             raise ValueError(f"order status {order.status}")
+        _keep(self._rests, order.id, kind == ACK)
         detail = ExecDetail(self._cid(order.id, order.clientId), order.id, reason=reason)
         lots = 0 if kind == REJECT else self._units[i].lots(format(left, "f"))
         return self._exec(detail, (_ns(push.sendTime), ts_recv_ns), (lots, tick), i, side, kind)

@@ -206,6 +206,23 @@ def _moved(urls: Any, where: Endpoints) -> Any:
     return (where.ws if scheme in {"ws", "wss"} else where.rest) + slash + path
 
 
+async def within(exchange: Any, timeout_s: float, what: str, step: Awaitable[Any]) -> Any:
+    """The result of one step of a connection; raises ``VenueUnreachable``, also when it was closed meanwhile."""
+    task = asyncio.ensure_future(step)
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+        if not task.done():
+            raise VenueUnreachable(f"{exchange.id}: {what}: no answer in {timeout_s:g} s")
+    finally:
+        task.cancel()
+    if task.cancelled():
+        raise VenueUnreachable(f"{exchange.id}: {what}: the connection was closed")
+    fault = task.exception()
+    if fault is not None:
+        raise VenueUnreachable(f"{exchange.id}: {what}: {redacted(exchange, fault)}") from fault
+    return task.result()
+
+
 async def until_broken(exchange: Any, *watches: Awaitable[Any]) -> None:
     """Wait for ``watch_*`` calls of an exchange; the first that ends, ends all.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
 import aiohttp
-from ccxt.base.errors import BaseError
+from ccxt.base.errors import ExchangeClosedByUser
 
 from mm.errors import VenueUnreachable
 from mm.venues import sends
@@ -74,7 +74,7 @@ async def attempt(exchange: Any, call: Callable[..., Awaitable[Any]], *args: Any
     try:
         answer.data = await call(*args)
         answer.end = "certain"
-    except BaseError as exc:
+    except Exception as exc:  # noqa: BLE001  a proxy's error, a session closed meanwhile: whatever it was, no answer
         answer.error = redacted(exchange, exc)
         answer.end = _end(answer.status, exc)
         answer.dropped = isinstance(exc.__cause__, aiohttp.ServerDisconnectedError)
@@ -99,10 +99,8 @@ async def ask(exchange: Any, call: Callable[..., Awaitable[Any]], *args: Any) ->
 def _end(status: int, exc: BaseException) -> End:
     if status:
         return "unknown" if status >= 500 or status in {408, 418, 425, 429} else "certain"
-    cause = exc.__cause__
-    if isinstance(cause, aiohttp.ClientConnectorError | socket.gaierror):
-        return "unsent"
-    return "unknown"
+    never_left = isinstance(exc.__cause__, aiohttp.ClientConnectorError | socket.gaierror)
+    return "unsent" if never_left or isinstance(exc, ExchangeClosedByUser) else "unknown"
 
 
 def redacted(exchange: Any, fault: BaseException | None) -> str:

@@ -319,7 +319,7 @@ def test_wrong_keys_do_not_log_in_and_are_not_shown(wrong):
     async def main():
         async with local_bybit() as local:
             client = BYBIT.make_trading({**local.options, wrong: "not-the-right-one"})
-            with pytest.raises(VenueUnreachable, match="log in") as caught:
+            with pytest.raises(VenueUnreachable, match="log-in") as caught:
                 await client.connect(lambda raw, ts: None)
             with pytest.raises(VenueUnreachable) as also:
                 await client.open_orders()
@@ -367,6 +367,39 @@ def test_what_was_under_way_when_the_sockets_went_is_unknown():
         await until(lambda: local.server.exchange.stats()["orders"] == 1)
         local.face.drop("private", hard=True)
         await until(lambda: heard.unknown == ["t1-1"], 0.5)
+
+    run(scenario)
+
+
+def test_closing_while_connecting_is_not_a_crash():
+    async def scenario(local, client, heard):
+        for wait_s in (0.0, 0.001, 0.003, 0.01, 0.03):
+            connecting = asyncio.create_task(client.connect(heard))
+            await asyncio.sleep(wait_s)
+            queries = [asyncio.create_task(client.open_orders()) for _ in range(3)]
+            await client.close()
+            for outcome in await asyncio.gather(connecting, *queries, return_exceptions=True):
+                assert outcome in (None, []) or isinstance(outcome, VenueUnreachable)
+        await client.connect(heard)
+        await place(client, 1)
+        await until(lambda: heard.kinds(1) == ["ack"])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("what", [b'"raymaker"', b'"topic":"order"'])
+def test_a_listener_that_fails_ends_the_session(what):
+    async def scenario(local, client, heard):
+        def fail(raw, ts):
+            if what in raw:
+                raise OSError("no space left")
+            heard(raw, ts)
+
+        await client.connect(fail)
+        await place(client, 1)
+        await asyncio.wait_for(client.closed(), 2)
+        await client.connect(heard)
+        assert len(await client.open_orders()) == 1
 
     run(scenario)
 

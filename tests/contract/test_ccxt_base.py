@@ -19,6 +19,7 @@ from mm.venues.ccxt_base import (  # noqa: E402  after the check that ccxt is he
     drop_sockets,
     make_exchange,
     until_broken,
+    within,
 )
 from mm.venues.ccxt_calls import Sends, ask, attempt, clock_skew_s  # noqa: E402
 
@@ -213,6 +214,38 @@ def test_no_answer_is_unknown_but_a_refused_connection_was_never_sent():
         nowhere = make_exchange(Exchange, Endpoints("http://127.0.0.1:1", "ws://x"), apiKey="key-key", secret="s")
         assert (await attempt(nowhere, lambda: place(nowhere))).end == "unsent"
         await close_exchange(nowhere)
+
+    asyncio.run(scenario())
+
+
+def test_a_proxy_that_is_gone_and_a_session_that_was_closed_are_no_answer():
+    async def scenario():
+        where = Endpoints("http://venue.test", "ws://venue.test")
+        exchange = make_exchange(Exchange, where, proxy="socks5h://127.0.0.1:1", apiKey="the-api-key", secret="s")
+        answer = await attempt(exchange, lambda: place(exchange))
+        assert answer.end in {"unknown", "unsent"}
+        assert answer.error
+        with pytest.raises(VenueUnreachable):
+            await asyncio.wait_for(stream(exchange), 2)
+        await close_exchange(exchange)
+        assert (await attempt(exchange, lambda: place(exchange))).end == "unsent"
+        with pytest.raises(VenueUnreachable):
+            await ask(exchange, lambda: place(exchange))
+
+    asyncio.run(scenario())
+
+
+def test_a_step_of_a_connection_ends_in_one_kind_of_error():
+    async def scenario():
+        async with session() as (_venue, exchange):
+            never = asyncio.get_running_loop().create_future()
+            with pytest.raises(VenueUnreachable, match=r"log-in: no answer in 0\.05 s"):
+                await within(exchange, 0.05, "log-in", never)
+            ended = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(0.02, ended.cancel)
+            with pytest.raises(VenueUnreachable, match="closed"):
+                await within(exchange, 1.0, "log-in", ended)
+            assert await within(exchange, 1.0, "x", asyncio.sleep(0, "done")) == "done"
 
     asyncio.run(scenario())
 

@@ -90,6 +90,7 @@ class BybitTradingClient(BybitAccount):
         super().__init__(options)
         self._timeout_s = float(options.get("timeout_s", TIMEOUT_S))
         self._sends = Sends()
+        self._turn = asyncio.Lock()  # a connection is made or ended, not both
         self._session: asyncio.Task[None] | None = None
         self._clock: asyncio.Task[None] | None = None
         self._filled: dict[str, Decimal] = {}  # of orders filled in part, by client order id
@@ -100,29 +101,37 @@ class BybitTradingClient(BybitAccount):
     # --- connection --------------------------------------------------------------------------------------------------
     async def connect(self, on_frame: OnFrame) -> None:
         """Set the clock, log in on both sockets, subscribe; raises ``VenueUnreachable``."""
-        await self._end_session()
+        async with self._turn:
+            await self._end_session()
+            self._ex.on_frame = self._listener(on_frame)
+            try:
+                await self._open_session()
+            except VenueUnreachable:
+                await drop_sockets(self._ex)
+                raise
+
+    async def _open_session(self) -> None:
         ex = self._ex
         ex.open()
         self._halting.open()
+        await self._set_clock()
+        await asyncio.gather(*(ex.log_in(url, self._timeout_s) for url in (ex.private_url, ex.trade_url)))
+        topics = [*PRIVATE_TOPICS, *([DEAD_MAN_TOPIC] if self._dead_man_s else [])]  # armed: it sees us again
+        stream = await ex.stream(ex.private_url, topics, self._timeout_s)
+        orders = ex.watch(ex.trade_url, "orders", None, "orders")  # ends with its socket
+        self._session = asyncio.create_task(until_broken(ex, stream, orders))
+        self._session.add_done_callback(self._session_ended)
+
+    def _listener(self, on_frame: OnFrame) -> OnFrame:
+        """``on_frame`` after a look at what was filled in part."""
         self._filled.clear()
 
-        def on_private(raw: bytes, ts_recv_ns: int) -> None:
+        def listen(raw: bytes, ts_recv_ns: int) -> None:
             if self._filled or b'"PartiallyFilled"' in raw:
                 self._note_filled(raw)
             on_frame(raw, ts_recv_ns)
 
-        ex.on_frame = on_private
-        try:
-            await self._set_clock()
-            await asyncio.gather(*(ex.log_in(url, self._timeout_s) for url in (ex.private_url, ex.trade_url)))
-            topics = [*PRIVATE_TOPICS, *([DEAD_MAN_TOPIC] if self._dead_man_s else [])]  # armed: it sees us again
-            stream = await ex.stream(ex.private_url, topics, self._timeout_s)
-        except VenueUnreachable:
-            await drop_sockets(ex)
-            raise
-        orders = ex.watch(ex.trade_url, "orders", None, "orders")  # ends with its socket
-        self._session = asyncio.create_task(until_broken(ex, stream, orders))
-        self._session.add_done_callback(self._session_ended)
+        return listen
 
     def _note_filled(self, raw: bytes) -> None:
         """Remember what was filled of orders that go on: an amendment names the whole size."""
@@ -158,9 +167,10 @@ class BybitTradingClient(BybitAccount):
 
     async def close(self) -> None:
         """End every connection; what is under way has a moment."""
-        await self._sends.drain(0.2)
-        await self._end_session()
-        await close_exchange(self._ex, self._halting)
+        async with self._turn:
+            await self._sends.drain(0.2)
+            await self._end_session()
+            await close_exchange(self._ex, self._halting)
 
     # --- orders ------------------------------------------------------------------------------------------------------
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
@@ -214,10 +224,17 @@ class BybitTradingClient(BybitAccount):
             _judge(answer, asked)
             if answer is not None and answer.retCode == wire.STALE_CLOCK:
                 self._clock = asyncio.create_task(self._set_clock_again())
-        on_frame = self._ex.on_frame
-        if on_frame is not None:
+        try:
             for reply in asked:
-                on_frame(replies.frame(reply), time.time_ns())
+                self._deliver(reply)
+        except Exception:  # who listens has failed: as with a frame of a socket, the session ends, and it is logged
+            if self._session is not None:
+                self._session.cancel()
+            raise
+
+    def _deliver(self, reply: replies.Reply) -> None:
+        if self._ex.on_frame is not None:
+            self._ex.on_frame(replies.frame(reply), time.time_ns())
 
     async def _set_clock_again(self) -> None:
         with contextlib.suppress(VenueUnreachable):  # then the next refusal tries again

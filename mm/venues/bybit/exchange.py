@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import ccxt.pro
 import msgspec
-from ccxt.base.errors import BaseError
 
 from mm.errors import VenueUnreachable
 from mm.venues.bybit import wire
-from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange
+from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange, within
 from mm.venues.ccxt_calls import redacted
 from mm.venues.settings import credentials, endpoints, proxy
 
@@ -99,12 +98,7 @@ class Bybit(RawExchange, ccxt.pro.bybit):  # type: ignore[misc]  # ccxt has no t
 
     async def log_in(self, url: str, timeout_s: float) -> None:
         """Authenticate a socket; raises ``VenueUnreachable``."""
-        try:
-            await asyncio.wait_for(self.authenticate(url), timeout_s)
-        except BaseError as exc:
-            raise VenueUnreachable(f"{self.id}: cannot log in ({redacted(self, exc)})") from exc
-        except TimeoutError as exc:
-            raise VenueUnreachable(f"{self.id}: no answer to the log-in in {timeout_s:g} s") from exc
+        await within(self, timeout_s, "log-in", self.authenticate(url))
 
     async def order_request(self, op: str, args: Mapping[str, Any], timeout_s: float) -> wire.TradeAnswer | None:
         """One request on the order socket; None when nobody answered and it may have been executed.
@@ -120,13 +114,10 @@ class Bybit(RawExchange, ccxt.pro.bybit):  # type: ignore[misc]  # ccxt has no t
         future: asyncio.Future[wire.TradeAnswer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            try:
-                await socket.send({"reqId": number, "header": header, "op": op, "args": [args]})
-            except ConnectionError as exc:
-                raise VenueUnreachable(f"{self.id}: not sent: {exc}") from exc
+            await socket.send({"reqId": number, "header": header, "op": op, "args": [args]})
             async with asyncio.timeout(timeout_s):
                 return await future
-        except (TimeoutError, asyncio.InvalidStateError):
+        except (TimeoutError, ConnectionError):  # it may have been written
             return None
         finally:
             self._waiting.pop(number, None)

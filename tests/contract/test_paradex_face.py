@@ -411,6 +411,32 @@ def test_a_token_that_a_fault_has_shortened_ends_its_socket() -> None:
     asyncio.run(run())
 
 
+def test_another_client_library_signs_as_the_face_verifies() -> None:
+    """ccxt hashes, signs and logs in by code of its own: nothing of it is shared with ours or with paradex-py."""
+    import ccxt.async_support as ccxt
+
+    async def run() -> None:
+        async with local() as one:
+            account = {"privateKey": KEYS["l2_private_key"], "publicKey": hex(public_key(KEY)), "address": hex(ADDRESS)}
+            ex = ccxt.paradex({"enableRateLimit": False, "options": {"paradexAccount": account}})
+            ex.urls["api"] = {"v1": one.url + "/v1", "v2": one.url + "/v2"}
+            ex.walletAddress, ex.privateKey = "0x" + "1" * 40, "0x" + "2" * 64  # asked for, not used
+            try:
+                (symbol,) = await ex.load_markets()
+                made = await ex.create_order(
+                    symbol, "limit", "buy", 0.01, 59_990, {"postOnly": True, "clientOrderId": "c-1"}
+                )
+                assert [o["id"] for o in await ex.fetch_open_orders(symbol)] == [made["id"]]
+                assert list(one.account.open) == ["c-1"]
+                await ex.cancel_order(made["id"], symbol)
+            finally:
+                await ex.close()
+            assert one.account.open == {}
+            assert (one.face.counts["refused"], one.face.counts["unknown_routes"]) == (0, 0)
+
+    asyncio.run(run())
+
+
 def test_numbers_of_orders() -> None:
     assert oid_of("1790000000130000000000000042") == 42
     assert oid_of("42") == oid_of("x" * 28) == 0

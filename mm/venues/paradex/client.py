@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 import msgspec
 
 from mm.core.instrument import Instrument
-from mm.errors import VenueUnreachable
+from mm.errors import ConfigError, VenueUnreachable
 from mm.venues import replies
 from mm.venues.base import (
     Caps,
@@ -126,10 +126,15 @@ class ParadexPublicClient(_Client):
     async def instruments(self) -> list[Instrument]:
         """Every perpetual of the venue."""
         answer = await (await self._rest()).query(lambda api: api.fetch_markets())
-        try:
-            return [instrument_of(m) for m in answer["results"] if m.get("asset_kind") == "PERP"]
-        except (KeyError, TypeError, ArithmeticError) as exc:
-            raise VenueUnreachable(f"paradex: an answer to markets that cannot be read ({exc!r})") from exc
+        out = []
+        for market in _read(answer, wire.Page).results:
+            try:
+                if market["asset_kind"] == "PERP":
+                    out.append(instrument_of(market))
+            except (KeyError, TypeError, ArithmeticError, ConfigError) as exc:
+                if market.get("symbol") in self._symbols:
+                    raise VenueUnreachable(f"paradex: a market that cannot be read ({exc!r}): {market}") from exc
+        return out
 
     async def run(self, on_frame: OnFrame) -> None:
         """Deliver frames until the connection ends: returns after ``close``, else raises ``VenueUnreachable``."""

@@ -23,6 +23,7 @@ from mm.venues.paradex.stark import Messages, OrderSigner
 
 THREADS: Final = 4
 _AUTH_LIFE_S: Final = 24 * 3600
+_LIFE_S: Final = 240.0  # of a token that does not say when it ends
 _ERROR: Final = re.compile(
     r"ApiError\(error='(?P<code>[A-Z0-9_]+)', message=(?P<q>['\"])(?P<text>.*)(?P=q), data=", re.DOTALL
 )
@@ -30,6 +31,7 @@ _NO_ANSWER: Final = ("SERVICE_UNAVAILABLE", "INTERNAL_ERROR", "RATE_LIMIT_EXCEED
 
 T = TypeVar("T")
 log = logging.getLogger("mm.venues.paradex.library")
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request
 
 
 class Refused(Exception):
@@ -147,10 +149,13 @@ class Rest:
         return (time.time_ns() + self.offset_ns) // 1_000_000
 
     def token_life_s(self) -> float:
-        """How long the token is still good; raises ``ValueError`` for one that does not say."""
-        body = str(self.account.jwt_token).split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-        return float(claims["exp"]) - self.now_ms() / 1e3
+        """How long the token is still good."""
+        try:
+            body = str(self.account.jwt_token).split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+            return float(claims["exp"]) - self.now_ms() / 1e3
+        except (IndexError, KeyError, ValueError, TypeError):
+            return _LIFE_S
 
     async def sign(self, order: dict[str, Any]) -> dict[str, Any]:
         """An order request with its signature: about 1.6 ms, most of it outside the interpreter's lock."""

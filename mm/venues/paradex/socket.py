@@ -56,6 +56,7 @@ class Socket(ParadexWebsocketClient):
         self._silence_s = silence_s  # without a frame, pongs or not; 0: does not matter
         self._heard_s = self._framed_s = 0.0
         self._watcher: asyncio.Task[None] | None = None
+        self._fault = ""  # why the venue could not be dialled: the library keeps it to itself
 
     async def open(self) -> None:
         """Connect (and, with an account, log in); raises ``VenueUnreachable``."""
@@ -64,7 +65,7 @@ class Socket(ParadexWebsocketClient):
         except TimeoutError:
             done = False
         if not done or self.ws is None:
-            raise VenueUnreachable(f"paradex: cannot connect to {self._url}; check the address and the network")
+            raise VenueUnreachable(f"paradex: cannot connect to {self._url} ({self._fault or 'no answer'})")
         self._heard_s = self._framed_s = time.monotonic()
         self._reader_task = asyncio.create_task(self._read())
         self._watcher = asyncio.create_task(self._watch())
@@ -111,17 +112,22 @@ class Socket(ParadexWebsocketClient):
 
     async def _dial(self, url: str, headers: dict[str, str]) -> Any:
         """The library's connector: no compression, no pings of its own, proxies only as told."""
-        return await websockets.connect(
-            url,
-            additional_headers=headers,
-            compression=None,
-            ping_interval=None,
-            open_timeout=self._timeout_s,
-            close_timeout=_CLOSE_S / 2,
-            max_size=_MAX_FRAME,
-            max_queue=_QUEUE,
-            proxy=self._proxy,
-        )
+        try:
+            return await websockets.connect(
+                url,
+                additional_headers=headers,
+                compression=None,
+                ping_interval=None,
+                open_timeout=self._timeout_s,
+                close_timeout=_CLOSE_S / 2,
+                max_size=_MAX_FRAME,
+                max_queue=_QUEUE,
+                proxy=self._proxy,
+                logger=library_log,
+            )
+        except Exception as exc:
+            self._fault = f"{type(exc).__name__}: {exc}"
+            raise
 
     async def _read(self) -> None:
         ws: Any = self.ws

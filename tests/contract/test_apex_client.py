@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mm.core.types import SELL
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces import apex_orders, apex_socket
 from mm.sandbox.faces.apex import ApexFace, local_keys
@@ -140,6 +141,54 @@ def test_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert said[0]["success"] is False
                 assert {m["op"] for m in said[1:]} == {"ping"}
             assert not market.ended
+
+    asyncio.run(run())
+
+
+def test_another_client_reads_the_same() -> None:
+    """ccxt knows this venue too, from its documentation."""
+    import ccxt
+
+    async def run() -> None:
+        async with local() as rig:
+            trader = await rig.trader()
+            n = await trader.rest(1, rig.mid, "0.05")
+            rig.play((SELL, rig.mid, rig.lots("0.02")))
+            await trader.hears(n, "fill")
+            rig.exchange.settle(rig.symbol, rig.mid, Decimal("0.0001"), rig.now_ns())
+            rig.server.publish()
+            keys = local_keys(trader.account.spec.token)
+
+            def read() -> dict[str, Any]:
+                other = ccxt.apex(
+                    {"apiKey": keys["api_key"], "secret": keys["api_secret"], "password": keys["passphrase"]}
+                )
+                where = f"http://127.0.0.1:{rig.face_port}/api"
+                other.urls["api"] = {"public": where, "private": where}
+                other.session.trust_env = False
+                other.load_markets()
+                (symbol,) = other.symbols
+                queries = {
+                    "ohlcv": (symbol,), "my_trades": (symbol,), "open_orders": (symbol,), "positions": ([symbol],),
+                    "funding_history": (symbol,), "funding_rate_history": (symbol,), "order_book": (symbol,),
+                    "trades": (symbol,), "ticker": (symbol,), "balance": (),
+                }  # fmt: skip
+                told = {name: getattr(other, f"fetch_{name}")(*args) for name, args in queries.items()}
+                other.session.close()
+                return told
+
+            told = await asyncio.to_thread(read)
+            price = float(rig.instrument.price(rig.mid))
+            assert told["ohlcv"][0][1:] == [price, price, price, price, 0.02]
+            assert [(t["side"], t["amount"], t["price"]) for t in told["my_trades"]] == [("buy", 0.02, price)]
+            assert [(o["clientOrderId"], o["remaining"]) for o in told["open_orders"]] == [(trader.cid(n), 0.03)]
+            assert [(p["side"], p["contracts"]) for p in told["positions"] if p["contracts"]] == [("long", 0.02)]
+            assert [f["amount"] for f in told["funding_history"]] == [pytest.approx(-price * 0.02 * 0.0001)]
+            assert [f["fundingRate"] for f in told["funding_rate_history"]] == [0.0001]
+            assert told["order_book"]["bids"][0] == [price, 0.03]
+            assert [(t["side"], t["amount"]) for t in told["trades"]] == [("sell", 0.02)]
+            assert (told["ticker"]["last"], told["ticker"]["baseVolume"]) == (price, 0.02)
+            assert told["balance"]["USDT"]["total"] == pytest.approx(float(trader.account.balance("USDT")))
 
     asyncio.run(run())
 

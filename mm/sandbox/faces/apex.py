@@ -29,6 +29,7 @@ __all__ = ["FACE", "ApexFace", "local_keys"]
 
 _PAGE: Final = 100  # entries of a list in one answer, unless the client asks for fewer
 _MAX_BATCH: Final = 20
+_MAX_CANDLES: Final = 200
 Query = Callable[[Account, Mapping[str, str]], web.Response]
 
 
@@ -61,7 +62,9 @@ class ApexFace(Face):
             "time": lambda _: _data({"time": self.now_ns() // 1_000_000}),
             "depth": self._depth,
             "trades": self._trades,
-            "ticker": lambda query: _data([self._market_of(query).ticker()]),
+            "ticker": lambda query: _data([self._market_of(query).ticker(self.now_ns())]),
+            "klines": self._klines,
+            "history-funding": self._rates,
         }
         gets: dict[str, Query] = {
             "user": lambda a, _: _data({"id": self._numbers[a.name], "ethereumAddress": "0x"}),
@@ -268,11 +271,26 @@ class ApexFace(Face):
     def _depth(self, query: Mapping[str, str]) -> web.Response:
         market = self._market_of(query)
         book = self.exchange.market(market.symbol).snapshot(self.now_ns())
-        limit = min(_number(query.get("limit", "")) or _PAGE, _PAGE)
+        limit = min(_limit(query), _PAGE)
         return _data({"s": market.name, "b": book.bids[:limit], "a": book.asks[:limit], "u": book.seq})
 
     def _trades(self, query: Mapping[str, str]) -> web.Response:
         return _data(list(self._market_of(query).latest))
+
+    def _klines(self, query: Mapping[str, str]) -> web.Response:
+        market = self._market_of(query)
+        start, end = (1_000 * _number(query.get(name, "")) for name in ("start", "end"))  # in seconds, these alone
+        try:
+            told = market.history.candles(query.get("interval", "1"), start, end, min(_limit(query), _MAX_CANDLES))
+        except KeyError as exc:
+            raise Refusal(10001, "", f"no interval {exc}") from None
+        return _data({market.name: told})
+
+    def _rates(self, query: Mapping[str, str]) -> web.Response:
+        market = self._markets.get(query.get("symbol", ""))  # with its dash, this alone of the public queries
+        if market is None:
+            raise Refusal(3, *say.refusal("unknown_symbol"))
+        return _data(_paged("historyFunds", market.history.rates(), "fundingTimestamp", query))
 
     def _market_of(self, query: Mapping[str, str]) -> MarketTopics:
         market = self._by_name.get(query.get("symbol", ""))
@@ -310,9 +328,13 @@ def _paged(name: str, newest_first: list[dict[str, Any]], stamp: str, query: Map
     """One page of a list, as the query wants it."""
     begin, end = _number(query.get("beginTimeInclusive", "")), _number(query.get("endTimeExclusive", ""))
     found = [one for one in newest_first if begin <= one[stamp] and (not end or one[stamp] < end)]
-    limit = min(_number(query.get("limit", "")) or _PAGE, _PAGE)
+    limit = min(_limit(query), _PAGE)
     at = _number(query.get("page", "")) * limit
     return {name: found[at : at + limit], "totalSize": len(found)}
+
+
+def _limit(query: Mapping[str, str]) -> int:
+    return _number(query.get("limit", "")) or _PAGE
 
 
 def _number(text: str) -> int:

@@ -14,6 +14,7 @@ from mm.sandbox.face import Face, Frame, Session, SessionEnd
 from mm.sandbox.faces import apex_auth
 from mm.sandbox.faces import apex_wire as say
 from mm.sandbox.faces.apex_book import Window
+from mm.sandbox.faces.apex_history import History
 from mm.venues.apex.wire import ACCOUNT_TOPIC, TICKER_TOPIC, TRADE_TOPIC, topic_symbol
 from mm.venues.native import wire
 
@@ -61,13 +62,14 @@ class MarketTopics:
         self._exchange = exchange
         self._windows: dict[str, Window] = {}
         self.latest: deque[dict[str, Any]] = deque(maxlen=_KEPT_TRADES)  # the newest first
+        self.history = History(self.name)
 
     def snapshot(self, topic: str, now_ns: int) -> str:
         """What a new subscription gets."""
         if topic.startswith(TRADE_TOPIC):
             return self._push(topic, "snapshot", list(self.latest), now_ns)
         if topic.startswith(TICKER_TOPIC):
-            return self._push(topic, "snapshot", self.ticker(), now_ns)
+            return self._push(topic, "snapshot", self.ticker(now_ns), now_ns)
         window = self._windows.get(topic)
         if window is None:
             market = self._exchange.market(self.symbol)
@@ -85,11 +87,13 @@ class MarketTopics:
             case wire.Trades():
                 told = say.trades(message.trades, self.symbol, message.ts // 1_000_000)
                 self.latest.extendleft(reversed(told))
+                self.history.trades(message.trades, message.ts // 1_000_000)
                 topic = TRADE_TOPIC + self.name
                 return [(topic, self._push(topic, "delta", told, now_ns))]
             case wire.Mark():
                 return [self._changed(now_ns, **self._prices(message.px))]
             case wire.Funding():
+                self.history.settled(message)
                 self.rate = message.rate
                 self.next_funding_ns = max(self.next_funding_ns, now_ns // FUNDING_NS * FUNDING_NS) + FUNDING_NS
                 return [
@@ -99,24 +103,20 @@ class MarketTopics:
             case _:
                 return []
 
-    def ticker(self) -> dict[str, Any]:
+    def ticker(self, now_ns: int) -> dict[str, Any]:
         """The whole ticker."""
         market = self._exchange.market(self.symbol)
         mark = market.units.price(market.mark) if market.mark else ""
+        last = self.latest[0]["p"] if self.latest else mark
         return {
             "symbol": self.name,
-            "lastPrice": self.latest[0]["p"] if self.latest else mark,
+            "lastPrice": last,
             **self._prices(mark),
             "fundingRate": self.rate,
             "predictedFundingRate": self.rate,
             "nextFundingTime": say.iso(self.next_funding_ns),
             "openInterest": "0",
-            "price24hPcnt": "0",
-            "highPrice24h": mark,
-            "lowPrice24h": mark,
-            "turnover24h": "0",
-            "volume24h": "0",
-            "tradeCount": "0",
+            **self.history.day(now_ns // 1_000_000, last),
         }
 
     @staticmethod

@@ -245,6 +245,27 @@ def test_orders_of_others_are_seen_and_can_be_cancelled() -> None:
     asyncio.run(run())
 
 
+def test_orders_in_spot_are_left_alone() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            await d.place(1, "99000")
+            await d.heard(1, "ack")
+            shown = d.w.face.info.answer
+
+            def with_spot(question: Any) -> Any:
+                rows = shown(question)
+                if question["type"] == "openOrders":
+                    rows = [{**rows[0], "coin": "@107", "oid": 77}, *rows] if rows else []
+                return rows
+
+            d.w.face.info.answer = with_spot  # type: ignore[method-assign]
+            assert [o.client_order_id for o in await d.client.open_orders()] == ["RM-1"]
+            assert await d.client.cancel_all() == 1
+            assert d.actions[-1] == {"type": "cancel", "cancels": [{"a": 0, "o": 1}]}
+
+    asyncio.run(run())
+
+
 def test_nonces_never_repeat_whoever_sends() -> None:
     async def run() -> None:
         async with desk() as d:

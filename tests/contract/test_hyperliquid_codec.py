@@ -346,6 +346,15 @@ def test_fills_tell_maker_fee_and_owner() -> None:
     assert told(c.decode_private(past, RECV)) == []
 
 
+def test_other_coins_of_the_account_are_not_ours() -> None:
+    ours, spot = json.loads(fill())["data"]["fills"][0], {"coin": "@107", "sz": "0.123456789"}
+    c = codec()
+    decoded = c.decode_private(frame("userFills", {"user": "0x", "fills": [ours | spot, ours]}), RECV)
+    assert (len(told(decoded)), decoded.error) == (1, "")
+    decoded = c.decode_private(frame("orderUpdates", [update("open", coin="PURR/USDC"), update("open")]), RECV)
+    assert (len(told(decoded)), decoded.error) == (1, "")
+
+
 def test_answers_to_cancels_and_amendments() -> None:
     c = codec()
     assert told(c.decode_private(answer("success", "cancel"), RECV)) == []

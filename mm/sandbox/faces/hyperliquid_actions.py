@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mm.sandbox.account import Account, ClientOrder
+from mm.sandbox.account import KEPT_ORDERS, Account, ClientOrder
 from mm.sandbox.exchange import Exchange, Refused
 from mm.sandbox.faces import hyperliquid_auth as auth
 from mm.sandbox.faces import hyperliquid_wire as hl
@@ -185,6 +185,8 @@ class Actions:
         made = self.exchange.place(account, request, self._clock_ns())
         if cloid is not None and made.oid:
             self._latest[account.name, cloid] = name
+            if len(self._latest) > KEPT_ORDERS:
+                del self._latest[next(iter(self._latest))]
         return self._status(made, asset, cloid)
 
     def _status(self, made: ClientOrder, asset: int, cloid: str | None) -> dict[str, Any]:

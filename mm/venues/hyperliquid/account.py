@@ -76,6 +76,7 @@ class HyperliquidAccount:
         self._ex = make_hyperliquid(options, private=True)
         self._budget: Budget | None = options.get("budget")
         self._behind_ms = 0  # by how much the venue's clock is behind ours
+        self._assets: dict[str, tuple[int, int]] = {}  # symbol -> asset number, szDecimals
 
     @property
     def user(self) -> str:
@@ -83,13 +84,12 @@ class HyperliquidAccount:
         return str(self._ex.walletAddress)
 
     async def open_orders(self) -> list[OpenOrder]:
-        """Open orders as the venue knows them."""
-        rows = await self._ask({"type": "openOrders"}, list[m.BasicOrder])
+        """Open orders in perpetuals as the venue knows them."""
         return [
             OpenOrder(
                 from_cloid(o.cloid, o.oid), str(o.oid), o.coin, m.SIDE_SIGN[o.side], Decimal(o.limitPx), Decimal(o.sz)
             )
-            for o in rows
+            for o in await self._open(self._ex, self._budget)
         ]
 
     async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
@@ -153,6 +153,18 @@ class HyperliquidAccount:
         """The venue's clock."""
         status: m.ExchangeStatus = await self._ask({"type": "exchangeStatus"}, m.ExchangeStatus)
         return status.time * 1_000_000
+
+    async def _open(self, ex: Hyperliquid, budget: Budget | None) -> list[m.BasicOrder]:
+        await self._learn(ex, budget)
+        question = {"type": "openOrders", "user": self.user}
+        rows: list[m.BasicOrder] = await ask_info(ex, question, list[m.BasicOrder], budget)
+        return [o for o in rows if o.coin in self._assets]  # not those in spot
+
+    async def _learn(self, ex: Hyperliquid, budget: Budget | None) -> None:
+        """Asset numbers, once: they never change."""
+        if not self._assets:
+            perps, _ = await universe(ex, budget)
+            self._assets = {p.name: (n, p.szDecimals) for n, p in enumerate(perps)}
 
     async def _check_agent(self) -> None:
         """The key must be the account's or one of its agents'; raises ``VenueUnreachable``.

@@ -23,8 +23,7 @@ from mm.venues import replies
 from mm.venues.base import Caps, OnFrame, OrderRequest
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Answer
-from mm.venues.hyperliquid import messages as m
-from mm.venues.hyperliquid.account import HyperliquidAccount, ask_info, instrument, universe
+from mm.venues.hyperliquid.account import HyperliquidAccount, instrument, universe
 from mm.venues.hyperliquid.exchange import TIMEOUT_S, make_hyperliquid
 from mm.venues.hyperliquid.rules import price_allowed, to_cloid, venue_number
 from mm.venues.sends import Sends
@@ -97,7 +96,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
         self._timeout_s = float(options.get("timeout_s", TIMEOUT_S))
         self._sends = Sends()
         self._session: asyncio.Task[None] | None = None
-        self._assets: dict[str, tuple[int, int]] = {}  # symbol -> asset number, szDecimals
+        self._known = False  # the venue knows our key as one of this account's
         self._sides: dict[str, int] = {}  # of orders placed, for amendments
 
     def __repr__(self) -> str:
@@ -114,10 +113,10 @@ class HyperliquidTradingClient(HyperliquidAccount):
         sent_ms = time.time() * 1e3
         venue_ms = await self.server_time_ns() // 1_000_000
         self._behind_ms = round((sent_ms + time.time() * 1e3) / 2 - venue_ms)
-        if not self._assets:
+        await self._learn(ex, self._budget)
+        if not self._known:
             await self._check_agent()
-            perps, _ = await universe(ex, self._budget)
-            self._assets = {p.name: (n, p.szDecimals) for n, p in enumerate(perps)}
+            self._known = True
         try:
             watches = await ex.streams([{"type": kind, "user": self.user} for kind in _PRIVATE], self._timeout_s)
         except VenueUnreachable:
@@ -253,12 +252,8 @@ class HyperliquidTradingClient(HyperliquidAccount):
         """Cancel what the venue shows as open; returns how many that was."""
         ex = self._halting
         ex.open()
-        question = {"type": "openOrders", "user": self.user}
-        rows: list[m.BasicOrder] = await ask_info(ex, question, list[m.BasicOrder])
-        if not self._assets:
-            perps, _ = await universe(ex)
-            self._assets = {p.name: (n, p.szDecimals) for n, p in enumerate(perps)}
-        legs = [{"a": self._assets[o.coin][0], "o": o.oid} for o in rows if o.coin in self._assets]
+        rows = await self._open(ex, None)
+        legs = [{"a": self._assets[o.coin][0], "o": o.oid} for o in rows]
         for at in range(0, len(legs), BATCH):
             if self._budget is not None:
                 self._budget.note("cancel_all")

@@ -2,7 +2,7 @@
 
 The public side is in ``book``, the ids and the price rule in ``rules``. Fills come from ``userFills`` only (its first
 message, the recent past, is left to the client's queries); acks, cancels and rejections from the answer to the request
-or from ``orderUpdates``, whichever is first: both may say the same.
+or from ``orderUpdates``, whichever is first: both may say the same. What the account does in other coins is not ours.
 """
 
 from __future__ import annotations
@@ -176,6 +176,8 @@ class HyperliquidCodec:
         error = ""
         for u in updates:
             order = u.order
+            if order.coin not in self._index:
+                continue
             cid = from_cloid(order.cloid, order.oid)
             kind = order_kind(u.status)
             if kind is None:
@@ -203,6 +205,8 @@ class HyperliquidCodec:
         details: list[ExecDetail] = []
         error = ""
         for f in fills:
+            if f.coin not in self._index:
+                continue
             book, side = self._find(f.coin), m.SIDE_SIGN[f.side]
             cid = from_cloid(f.cloid, f.oid) if f.cloid else self._cids.get(f.oid, from_cloid(None, f.oid))
             if not book.grid.on_grid(f.px):  # the venue's grid has become finer than ours: book the worse tick

@@ -15,8 +15,10 @@ from ccxt.base.errors import ExchangeNotAvailable
 from mm.core.instrument import Instrument
 from mm.core.types import BID, BUY, EXEC_NAMES, SELL
 from mm.errors import ConfigError, VenueUnreachable
+from mm.sandbox.faces.mexc_wire import market_row
 from mm.venues.base import Decoded, OrderRequest
 from mm.venues.ccxt_calls import ask
+from mm.venues.mexc import wire
 from mm.venues.mexc.client import MexcPublicClient, MexcTradingClient
 from mm.venues.mexc.codec import MexcCodec
 from tests.contract.mexc_local import BTC, ETH, MID, TOKEN, Local, local_mexc, until
@@ -220,6 +222,47 @@ def test_history_by_pages_and_what_is_held() -> None:
             assert (state.filled, state.status) == (Decimal("0.23"), "open")
 
     asyncio.run(run())
+
+
+def test_executions_that_name_only_the_venues_order() -> None:
+    async def run() -> None:
+        async with trading() as (local, client, heard):
+            local.face.trading.deals_tell_cid = False
+            await place(client, 1)
+            await until(lambda: heard.of(1))
+            local.play((BUY, MID + 50, 4_000), (BUY, MID + 50, 6_000))
+            await until(lambda: heard.of(1) == ["ack", "fill", "fill"])
+            assert {f.client_order_id for f in await client.fills(0)} == {"RM-1"}
+            fresh = MexcTradingClient(local.options)
+            await fresh.connect(Heard().private)
+            assert {f.client_order_id for f in await fresh.fills(0)} == {"RM-1"}  # it asked for the order
+            await fresh.close()
+
+    asyncio.run(run())
+
+
+def test_an_order_without_a_client_id_is_known_by_the_venues() -> None:
+    async def run() -> None:
+        async with trading() as (_, client, heard):
+            row = {"symbol": "BTCUSDT", "side": "SELL", "type": "LIMIT", "quantity": "0.01", "price": "100000.50"}
+            await client._ex.spotPrivatePostOrder(row)
+            [found] = await client.open_orders()
+            assert found.client_order_id == found.venue_order_id
+            await client.cancel("BTCUSDT", found.client_order_id)
+            await until(lambda: heard.of(-1) == ["ack", "canceled"])
+            state = await client.order("BTCUSDT", found.client_order_id)
+            assert state is not None
+            assert state.status == "canceled"
+
+    asyncio.run(run())
+
+
+def test_a_market_that_cannot_be_read_hides_no_other() -> None:
+    good = market_row(INSTRUMENTS[0])
+    rows = [{}, None, {**good, "symbol": "X", "baseAssetPrecision": "?"}, {**good, "orderTypes": ["LIMIT"]}, good]
+    assert wire.instruments(rows) == INSTRUMENTS[:1]
+    with pytest.raises(VenueUnreachable):
+        wire.instruments("<html>")
 
 
 def test_snapshots_are_asked_for_until_one_comes() -> None:

@@ -299,11 +299,8 @@ class MexcFace(Face):
             case wire.OrderUpdate():
                 self._tell_order(account, message, now_ns)
             case wire.Fill():
-                self.push(
-                    account,
-                    out.own_deal_push(message, self.trading.fee_currency(message.symbol), now_ns),
-                    out.OWN_DEALS,
-                )
+                shown, coin = self.trading.shown(message), self.trading.fee_currency(message.symbol)
+                self.push(account, out.own_deal_push(shown, coin, now_ns), out.OWN_DEALS)
                 order = account.orders.get(message.cid)
                 if order is not None and message.remaining != "0" and Decimal(message.remaining):
                     self.push(account, out.order_push(order, out.PARTLY_FILLED, message.remaining, now_ns), out.ORDERS)

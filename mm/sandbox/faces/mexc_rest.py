@@ -42,10 +42,15 @@ _REFUSALS: Final = {
 
 
 class Trading:
-    """``post_only_error``: a post-only order that would cross is answered with an error, else taken and canceled."""
+    """Two things that the venue's documentation leaves open are settings here.
+
+    ``post_only_error``: a post-only order that would cross is answered with an error, else taken and canceled.
+    ``deals_tell_cid``: executions repeat the client's order id, else they name the venue's only.
+    """
 
     def __init__(self, exchange: Exchange, now_ns: Callable[[], int]) -> None:
         self.post_only_error = True
+        self.deals_tell_cid = True
         self._exchange = exchange
         self._now_ns = now_ns
         self._auto = 0
@@ -141,8 +146,12 @@ class Trading:
             if at < since or len(out) == limit:
                 break
             if fill.symbol == symbol and at <= until and (number is None or fill.oid == number):
-                out.append(own_trade_row(fill, self.fee_currency(symbol)))
+                out.append(own_trade_row(self.shown(fill), self.fee_currency(symbol)))
         return out
+
+    def shown(self, fill: wire.Fill) -> wire.Fill:
+        """An execution as it is told."""
+        return fill if self.deals_tell_cid else msgspec.structs.replace(fill, cid=AUTO_CID)
 
     def account(self, account: Account, _params: Params) -> dict[str, Any]:
         """``GET /api/v3/account``."""

@@ -10,11 +10,12 @@ from mm.core.instrument import Instrument
 from mm.errors import VenueUnreachable
 from mm.venues.base import FillRecord, NotOffered, OpenOrder, OrderState, Position
 from mm.venues.ccxt_calls import Budget, ask, attempt, clock_skew_s
-from mm.venues.mexc import wire
+from mm.venues.mexc import answers, wire
 from mm.venues.mexc.exchange import make_mexc
 
 _SYMBOLS_AT_ONCE: Final = 5
 _TRADES_PAGE: Final = 100
+_KEPT_IDS: Final = 20_000
 
 Query = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -28,6 +29,7 @@ class MexcAccount(NotOffered):
         self._symbols: list[str] = list(options.get("symbols", ()))
         self._instruments: dict[str, Instrument] = {}
         self._entries: dict[str, Decimal | None] = {}
+        self._cids: dict[str, str] = {}  # by the venue's order id: not every answer repeats the client's
 
     async def open_orders(self) -> list[OpenOrder]:
         """Open orders as the venue knows them."""
@@ -35,12 +37,15 @@ class MexcAccount(NotOffered):
         await self._find_symbols(self._ask)
         for symbols in self._symbol_groups():
             rows = wire.read(await self._ask(self._ex.spotPrivateGetOpenOrders, {"symbol": symbols}), list[wire.Order])
-            out += [row.open_order() for row in rows]
+            out += [row.open_order(self._cid(row)) for row in rows]
         return out
 
     async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
         """What became of an order; None: the venue does not know it."""
-        params = {"symbol": symbol, "origClientOrderId": client_order_id}
+        row = await self._order(answers.named(symbol, client_order_id))
+        return None if row is None else row.state(client_order_id)
+
+    async def _order(self, params: dict[str, str]) -> wire.Order | None:
         try:
             data = await self._ask(self._ex.spotPrivateGetOrder, params)
         except _Refused as exc:
@@ -48,7 +53,16 @@ class MexcAccount(NotOffered):
                 return None
             raise
         row: wire.Order = wire.read(data, wire.Order)
-        return row.state()
+        return row
+
+    def _cid(self, row: wire.Order | wire.OwnTrade) -> str:
+        """The client's id of an order, for want of one the venue's."""
+        return row.client_order_id or self._cids.get(row.order_id, row.order_id)
+
+    def _remember(self, order_id: str, cid: str) -> None:
+        self._cids[order_id] = cid
+        if len(self._cids) > _KEPT_IDS:
+            del self._cids[next(iter(self._cids))]
 
     async def position(self, symbol: str) -> Position:
         """What is held of the base coin, rounded down to whole lots, and of the quote coin.
@@ -68,11 +82,9 @@ class MexcAccount(NotOffered):
     async def _mid(self, symbol: str) -> Decimal | None:
         params = {"symbol": symbol, "limit": 5}
         book = wire.read(await self._ask(self._ex.spotPublicGetDepth, params), wire.Depth)
-        return (
-            None
-            if not book.bids or not book.asks
-            else (wire.number(book.bids[0][0]) + wire.number(book.asks[0][0])) / 2
-        )
+        if not book.bids or not book.asks:
+            return None
+        return (wire.number(book.bids[0][0]) + wire.number(book.asks[0][0])) / 2
 
     async def fills(self, since_ns: int) -> list[FillRecord]:
         """Executions since a time, oldest first."""
@@ -80,7 +92,11 @@ class MexcAccount(NotOffered):
         await self._find_symbols(self._ask)
         for symbol in self._symbols:
             one = await self._instrument(symbol)
-            out += [row.fill(one) for row in await self._own_trades(symbol, since_ns // 1_000_000)]
+            rows = await self._own_trades(symbol, since_ns // 1_000_000)
+            for order_id in {row.order_id for row in rows if not row.client_order_id} - self._cids.keys():
+                order = await self._order({"symbol": symbol, "orderId": order_id})
+                self._remember(order_id, (order and order.client_order_id) or order_id)
+            out += [row.fill(one, self._cid(row)) for row in rows]
         return sorted(out, key=lambda fill: (fill.ts_exch_ns, fill.trade_id))
 
     async def _own_trades(self, symbol: str, since_ms: int) -> list[wire.OwnTrade]:
@@ -114,8 +130,9 @@ class MexcAccount(NotOffered):
     async def _instrument(self, symbol: str) -> Instrument:
         if symbol not in self._instruments:
             answer = wire.read(await self._ask(self._ex.spotPublicGetExchangeInfo, {"symbol": symbol}), dict[str, Any])
-            for market in wire.read(answer.get("symbols"), list[wire.Market]):
-                self._instruments[market.symbol] = market.instrument()
+            self._instruments.update((one.symbol, one) for one in wire.instruments(answer.get("symbols")))
+        if symbol not in self._instruments:
+            raise VenueUnreachable(f"mexc: no facts about {symbol}")
         return self._instruments[symbol]
 
     async def _find_symbols(self, query: Callable[[Query, dict[str, Any]], Awaitable[Any]]) -> None:

@@ -33,6 +33,11 @@ def create(reply: replies.Reply, kind: str) -> dict[str, str]:
     }
 
 
+def named(symbol: str, cid: str) -> dict[str, str]:
+    """Parameters that name an order: by the client's id, or by the venue's where there is no other."""
+    return {"symbol": symbol, "orderId" if cid.startswith(wire.ORDER_ID_HEAD) else "origClientOrderId": cid}
+
+
 def judge(answer: Answer, reply: replies.Reply) -> None:
     """Write into a request what became of it."""
     if answer.ok and isinstance(answer.data, dict):

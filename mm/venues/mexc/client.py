@@ -52,8 +52,7 @@ class MexcPublicClient:
         """Every spot market that a maker can trade; fees are those of everybody."""
         self._ex.open()
         found = wire.read(await ask(self._ex, lambda: self._ex.spotPublicGetExchangeInfo({})), dict[str, Any])
-        markets = wire.read(found.get("symbols"), list[wire.Market])
-        return [market.instrument() for market in markets if market.trades]
+        return wire.instruments(found.get("symbols"))
 
     async def run(self, on_frame: OnFrame) -> None:
         """Deliver frames until the connection ends: returns after ``close``, else raises ``VenueUnreachable``."""
@@ -231,7 +230,7 @@ class MexcTradingClient(MexcAccount):
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
         reply = replies.Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
-        params = {"symbol": symbol, "origClientOrderId": client_order_id}
+        params = answers.named(symbol, client_order_id)
         await self._start(self._send(self._ex.spotPrivateDeleteOrder, params, reply, "cancel"), cancel=True)
 
     async def cancel_all(self) -> int:
@@ -276,6 +275,8 @@ class MexcTradingClient(MexcAccount):
             self._tell(reply)
 
     def _tell(self, reply: replies.Reply) -> None:
+        if reply.op != "cancel" and isinstance(reply.body, dict) and reply.body.get("orderId"):
+            self._remember(str(reply.body["orderId"]), reply.cid)
         if reply.code == wire.STALE_CLOCK and (self._clock is None or self._clock.done()):
             self._clock = asyncio.create_task(self._set_clock_again())
         if self._ex.on_frame is not None:

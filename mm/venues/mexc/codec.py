@@ -308,7 +308,8 @@ class MexcCodec:
         return int(found[1]) if found else -1
 
     def _cid(self, order_id: str, client_order_id: str) -> str:
-        return client_order_id or self._cid_of.get(order_id, "")
+        """The client's id, for want of one the venue's."""
+        return client_order_id or self._cid_of.get(order_id, order_id)
 
     def _find(self, symbol: str) -> int:
         try:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
 
 from mm.core.instrument import Instrument
-from mm.errors import VenueUnreachable
+from mm.errors import ConfigError, VenueUnreachable
 from mm.venues.base import FillRecord, OpenOrder, OrderState
 from mm.venues.mexc.codec import quote_fee
 from mm.venues.native.wire import decimal
 
+ORDER_ID_HEAD: Final = "C02__"  # of the venue's own order ids
 STALE_CLOCK: Final = "700003"
 UNKNOWN_ORDER: Final = ("-2011", "-2013")
 UNKNOWN_CODES: Final = ("500", "501", "503", "504", "730000")  # the venue failed: it may have done it
@@ -63,6 +65,17 @@ class Market(msgspec.Struct, rename="camel"):
         )
 
 
+def instruments(rows: Any) -> list[Instrument]:
+    """The markets that a maker can trade; one that cannot be read hides no other. Raises ``VenueUnreachable``."""
+    out = []
+    for row in read(rows, list[Any]):
+        with contextlib.suppress(msgspec.ValidationError, VenueUnreachable, ConfigError, ValueError):
+            market = msgspec.convert(row, Market)
+            if market.trades:
+                out.append(market.instrument())
+    return out
+
+
 class Order(msgspec.Struct, rename="camel"):
     """One order of a query."""
 
@@ -75,19 +88,17 @@ class Order(msgspec.Struct, rename="camel"):
     status: str
     client_order_id: str | None = None
 
-    def open_order(self) -> OpenOrder:
+    def open_order(self, cid: str) -> OpenOrder:
         """As a working order."""
         left = number(self.orig_qty) - number(self.executed_qty)
-        return OpenOrder(
-            self.client_order_id or "", self.order_id, self.symbol, side(self.side), number(self.price), left
-        )
+        return OpenOrder(cid, self.order_id, self.symbol, side(self.side), number(self.price), left)
 
-    def state(self) -> OrderState:
+    def state(self, cid: str) -> OrderState:
         """As an answer about one order."""
         if self.status not in _STATUS:
             raise VenueUnreachable(f"mexc: order status {self.status[:40]!r} in an answer")
         return OrderState(
-            self.client_order_id or "",
+            cid,
             self.order_id,
             self.symbol,
             side(self.side),
@@ -106,19 +117,19 @@ class OwnTrade(msgspec.Struct, rename="camel"):
     order_id: str
     price: Text
     qty: Text
-    commission: Text
-    commission_asset: str
+    commission: Text | None
+    commission_asset: str | None
     time: int
     is_buyer: bool
     is_maker: bool
     client_order_id: str | None = None
 
-    def fill(self, instrument: Instrument) -> FillRecord:
+    def fill(self, instrument: Instrument, cid: str) -> FillRecord:
         """As a fill, its fee in quote currency."""
         price = number(self.price)
-        fee, _ = quote_fee(instrument, number(self.commission), self.commission_asset, price)
+        fee, _ = quote_fee(instrument, number(self.commission or 0), self.commission_asset or "", price)
         return FillRecord(
-            self.client_order_id or "",
+            cid,
             self.id,
             self.symbol,
             1 if self.is_buyer else -1,

@@ -23,6 +23,8 @@ from actors.logs import log_to_files
 from mm.config.schema import RunConfig, VenueConfig
 from mm.core.instrument import Instrument
 from mm.errors import RaymakerError
+from mm.venues.quote_rate import quote_rate
+from mm.venues.specs import venue_spec
 
 _PAGE_MB: Final = os.sysconf("SC_PAGE_SIZE") / 1e6
 _CRASH: Final = 70  # exit code of an actor that ends itself
@@ -49,8 +51,16 @@ class DeskSpec:
 
     @cached_property
     def cfg(self) -> RunConfig:
+        """The run as this actor sees it; a quoter without a rate limit has the venue's."""
         cfg = RunConfig.model_validate(self.config)
-        return cfg if self.venue < 0 else cfg.of_venue(self.venue)
+        if self.venue < 0:
+            return cfg
+        cfg = cfg.of_venue(self.venue)
+        kind = cfg.live.venues[self.venue].kind
+        if kind == "native" or cfg.risk.rate_limit is not None:
+            return cfg
+        risk = cfg.risk.model_copy(update={"rate_limit": quote_rate(venue_spec(kind))})
+        return cfg.model_copy(update={"risk": risk})
 
     @property
     def venue_config(self) -> VenueConfig:

@@ -138,7 +138,11 @@ def budget(venue: VenueConfig, account: Mapping[str, str]) -> SharedBudget | Non
 def account_keys(venue: VenueConfig) -> dict[str, str]:
     """Credentials of an exchange that is not embedded, from the environment or ``.env``; raises ``ConfigError``."""
     made_by = get_venue(venue.adapter)
-    return keys.collect(venue.name, made_by.keys, made_by.optional_keys)
+    found = keys.collect(venue.name, made_by.keys, made_by.optional_keys)
+    if made_by.optional_keys and not found:
+        some = ", ".join(keys.variable(venue.name, key) for key in made_by.optional_keys)
+        raise ConfigError(f"venue {venue.name}: set some of {some} in the environment or in .env")
+    return found
 
 
 def ask_instruments(venue: VenueConfig, options: dict[str, Any]) -> list[dict[str, str]]:

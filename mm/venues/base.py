@@ -146,6 +146,16 @@ class FillRecord:
     ts_exch_ns: int
 
 
+class Budget(Protocol):
+    """The rate budget of an account, shared by all its processes. Kinds: place, amend, cancel, cancel_all, query."""
+
+    async def take(self, kind: str) -> None:
+        """Wait until one request of that kind may be sent."""
+
+    def note(self, kind: str) -> None:
+        """Count one that goes in any case."""
+
+
 class Codec(Protocol):
     """Pure: same frames, same result."""
 

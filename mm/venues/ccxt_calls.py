@@ -13,13 +13,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 import aiohttp
 from ccxt.base.errors import ExchangeClosedByUser
 
 from mm.errors import VenueUnreachable
-from mm.venues import sends
+from mm.venues import base, sends
 
 End = Literal["certain", "unsent", "unknown"]
 
@@ -46,16 +46,7 @@ class Answer:
         return self.end == "certain" and not self.error
 
 
-class Budget(Protocol):
-    """The rate budget of an account, shared by all its processes. Kinds: place, amend, cancel, cancel_all, query."""
-
-    async def take(self, kind: str) -> None:
-        """Wait until one request of that kind may be sent."""
-
-    def note(self, kind: str) -> None:
-        """Count one that goes in any case."""
-
-
+Budget = base.Budget
 Sends = sends.Sends
 _answer: ContextVar[Answer | None] = ContextVar("answer", default=None)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from actors import budget as module
 from actors.budget import SharedBudget, account_budget
+from mm.venues.quote_rate import quote_rate
 from mm.venues.spec import RateRule
 from mm.venues.specs import SPECS
 
@@ -122,3 +123,14 @@ def test_every_rule_of_a_venue_is_about_something_we_send(venue):
         kinds = ("place", "amend", "cancel", "cancel_all", "query", "socket")
         assert any(rule.weight(kind) for kind in kinds), rule
     assert module.MARGIN == 0.05
+
+
+@pytest.mark.parametrize("venue", sorted(SPECS))
+def test_a_quoter_stays_below_the_budget(venue):
+    """At its default rate, with reconciliation beside it, a quoter never waits for the budget."""
+    limit = quote_rate(SPECS[venue])
+    for rule in SPECS[venue].rates:
+        dearest = max(rule.weight("place"), rule.weight("cancel") if limit.cancels else 0)
+        most = dearest * limit.orders * max(rule.window_s / limit.window, 1)
+        asked = rule.weight("query") * rule.window_s * 1.5  # three questions every two seconds
+        assert most + asked <= rule.count * (1 - module.MARGIN), rule

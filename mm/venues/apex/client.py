@@ -94,8 +94,8 @@ class ApexTradingClient(NotOffered):
         self._where = where
         self._keys = keys
         self._tuning = tuning
-        self._orders, self._cancels = self._session(6), self._session(4)
-        self._queries, self._halt = self._session(3), self._session(2)
+        self._orders, self._cancels = self._session("place", 6), self._session("cancel", 4)
+        self._queries, self._halt = self._session("query", 3), self._session("", 2)
         self._sends = Sends()
         self._on_frame: OnFrame | None = None
         self._link: Link | None = None
@@ -104,8 +104,8 @@ class ApexTradingClient(NotOffered):
     def __repr__(self) -> str:
         return f"ApexTradingClient({self._where.rest})"
 
-    def _session(self, threads: int) -> Rest:
-        return Rest(self._where.rest, self._keys, self._tuning, threads=threads)
+    def _session(self, kind: str, threads: int) -> Rest:
+        return Rest(self._where.rest, self._keys, self._tuning, kind, threads=threads)
 
     async def connect(self, on_frame: OnFrame) -> None:
         """Learn what orders are signed with, then sign in; from now on private frames arrive at ``on_frame``."""

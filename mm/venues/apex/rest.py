@@ -23,6 +23,7 @@ from mm.errors import ConfigError, VenueUnreachable
 from mm.venues.apex import wire
 from mm.venues.apex.shim import load
 from mm.venues.apex.tunnel import tunnel
+from mm.venues.base import Budget
 
 _NETWORK_ID: Final = 9  # of the chain: the library wants one, orders do not hold it
 _MAX_WORDS: Final = 300
@@ -73,6 +74,7 @@ class Tuning:
     timeout_s: float = 5.0  # of one request, and of a connection being made
     stall_s: float = 3.0  # a socket that says nothing for so long, pongs neither, has ended
     proxy: str = ""
+    budget: Budget | None = None  # of the account
 
 
 class _Seen(threading.local):
@@ -106,10 +108,17 @@ class _Adapter(HTTPAdapter):
 
 
 class Rest:
-    """One session. ``threads`` requests at a time; one that waited ``patience_s`` for a thread is not sent any more."""
+    """One session. ``threads`` requests at a time; one that waited ``patience_s`` for a thread is not sent any more.
 
-    def __init__(self, rest_url: str, keys: Keys, tuning: Tuning, *, threads: int = 4, patience_s: float = 2.0) -> None:
+    ``kind``: what its requests count as in the account's budget; "" is the halt's, which counts and never waits.
+    """
+
+    def __init__(
+        self, rest_url: str, keys: Keys, tuning: Tuning, kind: str = "query", *, threads: int = 4,
+        patience_s: float = 2.0,
+    ) -> None:  # fmt: skip
         self.keys = keys
+        self._budget, self._kind = tuning.budget, kind
         self._timeout_s = tuning.timeout_s
         self._patience_s = patience_s
         self._seen = _Seen()
@@ -126,6 +135,11 @@ class Rest:
     async def send(self, call: Call) -> Outcome:
         """Make one request; never raises for what the venue or the network did."""
         loop = asyncio.get_running_loop()
+        if self._budget is not None:
+            if self._kind:
+                await self._budget.take(self._kind)
+            else:
+                self._budget.note("cancel_all")
         asked_s = time.monotonic()
         try:
             running = loop.run_in_executor(self._pool, self._run, call, asked_s)

@@ -37,7 +37,10 @@ SPEC: Final = VenueSpec(
     sim_self_trade="reject",
     funding_interval_h=1.0,
     funding_note="every hour by the API documentation; a third party's page says 8 h",
-    rates=(RateRule("POST", 300, 60.0), RateRule("GET", 600, 60.0)),
+    rates=(
+        RateRule("POST", 300, 60.0, (("place", 1), ("amend", 1), ("cancel", 1), ("cancel_all", 1))),
+        RateRule("GET", 600, 60.0, (("query", 1),)),
+    ),
     rates_source="ApeX API documentation, private requests per account; 600 per address; 200 open orders",
 )  # fmt: skip
 

@@ -38,7 +38,7 @@ def _tuning(options: Mapping[str, Any], where: settings.Endpoints) -> Tuning:
     from mm.venues.apex.rest import Tuning
 
     given = {name: float(options[name]) for name in ("timeout_s", "stall_s") if name in options}
-    return Tuning(proxy=settings.proxy(options, where), **given)
+    return Tuning(proxy=settings.proxy(options, where), budget=options.get("budget"), **given)
 
 
 VENUE = Venue(

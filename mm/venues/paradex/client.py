@@ -21,6 +21,7 @@ from mm.core.instrument import Instrument
 from mm.errors import ConfigError, VenueUnreachable
 from mm.venues import replies
 from mm.venues.base import (
+    Budget,
     Caps,
     FillRecord,
     FundingPayment,
@@ -174,9 +175,10 @@ class ParadexTradingClient(_Client, NotOffered):
 
     def __init__(
         self, where: Endpoints, keys: Mapping[str, str], proxy: str = "", timeout_s: float = TIMEOUT_S,
-        stall_s: float = STALL_S,
+        stall_s: float = STALL_S, budget: Budget | None = None,
     ) -> None:  # fmt: skip
         super().__init__(where, keys, proxy, timeout_s, stall_s)
+        self._budget = budget
         self._sends = Sends()
         self._placing: dict[str, asyncio.Event] = {}  # orders whose request is not written yet
         self._clock_doubt = False
@@ -244,6 +246,8 @@ class ParadexTradingClient(_Client, NotOffered):
         rest, n = await self._rest(), 0
         with suppress(VenueUnreachable):  # the count is worth less than the cancel
             n = len(await self.open_orders())
+        if self._budget is not None:
+            self._budget.note("cancel_all")
         await self._certain(lambda: rest.call(lambda api: api.cancel_all_orders(), urgent=True))
         return n
 
@@ -280,6 +284,7 @@ class ParadexTradingClient(_Client, NotOffered):
             for o in orders
         ]  # fmt: skip
         try:
+            await self._take("place")  # a batch counts as one
             socket, rest = self._open_socket(), await self._rest()
             if self._clock_doubt:
                 self._clock_doubt = False
@@ -311,6 +316,7 @@ class ParadexTradingClient(_Client, NotOffered):
         try:
             if cid in self._placing:
                 await asyncio.wait_for(self._placing[cid].wait(), self._timeout_s)
+            await self._take("cancel")
             self._say(reply, await self._open_socket().ask("order.cancel", {"client_id": cid, "market": symbol}))
         except Exception as exc:  # noqa: BLE001  see ``_place``
             self._say(reply, exc)
@@ -320,6 +326,7 @@ class ParadexTradingClient(_Client, NotOffered):
             raymaker="ok", op="amend", symbol=symbol, cid=cid, px=format(price, "f"), qty=format(size, "f")
         )
         try:
+            await self._take("amend")
             rest, socket = await self._rest(), self._open_socket()
             found = await self._find(cid)
             if found is None:
@@ -332,6 +339,10 @@ class ParadexTradingClient(_Client, NotOffered):
             self._say(reply, await socket.ask("order.modify", signed))
         except Exception as exc:  # noqa: BLE001  see ``_place``
             self._say(reply, exc)
+
+    async def _take(self, kind: str) -> None:
+        if self._budget is not None:
+            await self._budget.take(kind)
 
     def _say(self, reply: replies.Reply, outcome: Any) -> None:
         """Hand an outcome to the codec: an answer, a refusal, or nobody knows."""

@@ -29,7 +29,7 @@ def _trading(options: Mapping[str, Any]) -> ParadexTradingClient:
     where = endpoints(NAME, options)
     wallet = options.get("l1_private_key") and not options.get("l2_private_key")
     keys = credentials(NAME, options, WALLET_KEYS if wallet else KEYS)
-    return ParadexTradingClient(where, keys, proxy(options, where), *_times(options))
+    return ParadexTradingClient(where, keys, proxy(options, where), *_times(options), options.get("budget"))
 
 
 VENUE = Venue(NAME, ParadexCodec, _public, _trading, keys=(), optional_keys=(*KEYS, *WALLET_KEYS), networks=NETWORKS)

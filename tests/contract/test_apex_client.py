@@ -288,6 +288,38 @@ def test_what_an_answer_means(status: int, body: str, end: str, text: str) -> No
     assert "key-0123" not in repr(keys)
 
 
+class Thrifty:
+    """A budget that lets nothing through for a while."""
+
+    def __init__(self) -> None:
+        self.wait_s = 0.0
+        self.asked: list[str] = []
+
+    async def take(self, kind: str) -> None:
+        self.asked.append(kind)
+        await asyncio.sleep(self.wait_s)
+
+    def note(self, kind: str) -> None:
+        self.asked.append("noted " + kind)
+
+
+def test_the_budget_is_asked_and_an_order_that_waited_too_long_is_not_sent() -> None:
+    async def run() -> None:
+        async with local() as rig:
+            budget = Thrifty()
+            trader = await rig.trader(budget=budget)
+            await trader.rest(1, rig.mid - 2 * rig.step, "0.01")
+            trader.client._orders._patience_s = budget.wait_s = 0.2  # type: ignore[attr-defined]
+            n = await trader.place(1, rig.mid - 2 * rig.step, "0.01")
+            await trader.hears(n, "reject")
+            await trader.client.open_orders()
+            assert await trader.client.cancel_all() == 1
+            assert budget.asked == ["place"] * 4 + ["query"] + ["noted cancel_all"] * 2
+            assert trader.account.n_orders == 1
+
+    asyncio.run(run())
+
+
 def test_nothing_listens() -> None:
     """A connection that is refused sent nothing: the order is rejected, not unknown."""
 

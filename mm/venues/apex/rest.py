@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -135,12 +135,12 @@ class Rest:
     async def send(self, call: Call) -> Outcome:
         """Make one request; never raises for what the venue or the network did."""
         loop = asyncio.get_running_loop()
+        asked_s = time.monotonic()  # what the budget keeps too long is not sent either
         if self._budget is not None:
             if self._kind:
                 await self._budget.take(self._kind)
             else:
                 self._budget.note("cancel_all")
-        asked_s = time.monotonic()
         try:
             running = loop.run_in_executor(self._pool, self._run, call, asked_s)
         except RuntimeError as exc:  # the pool is closed
@@ -171,7 +171,7 @@ class Rest:
         """In a thread of the pool."""
         waited_s = time.monotonic() - asked_s
         if waited_s > self._patience_s:
-            return Outcome("no", text=f"not sent: no thread was free for {waited_s:.1f} s")
+            return Outcome("no", text=f"not sent: it waited for {waited_s:.1f} s")
         seen = self._seen
         seen.sent, seen.status, seen.body = False, 0, b""
         try:
@@ -226,11 +226,3 @@ def _refused_connection(exc: BaseException) -> bool:
             return False
         reason = inner
     return False
-
-
-def rows(data: Any, name: str) -> list[Mapping[str, Any]]:
-    """The list of a paged answer."""
-    found = data.get(name) if isinstance(data, dict) else None
-    if not isinstance(found, list):
-        raise VenueUnreachable(f"apex: an answer without {name}")
-    return found

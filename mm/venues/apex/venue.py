@@ -1,4 +1,7 @@
-"""The registry entry. Options: ``rest_url``, ``ws_url``, ``proxy``, ``timeout_s``, ``stall_s``, credentials."""
+"""The registry entry.
+
+Options: ``rest_url``, ``ws_url``, ``proxy``, ``timeout_s``, ``stall_s``, ``budget`` of the account, and credentials.
+"""
 
 from __future__ import annotations
 

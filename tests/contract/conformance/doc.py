@@ -64,7 +64,7 @@ def support(venues: Iterable[str]) -> str:
             name, spec.kind if spec else "linear", f"up to {caps.batch}" if caps.batch else "no", _yes(caps.amend),
             dead_man, _yes(caps.leverage), _yes(caps.funding),
             "refused in the answer" if caps.post_only_sync else "its end is told later",
-            ", ".join(get_venue(name).keys) or "token",
+            _credentials(name),
         ))  # fmt: skip
     return table(_CAPS_HEAD, rows)
 
@@ -133,6 +133,11 @@ def write(results: Results) -> str:
         raise RuntimeError(f"benchmarks.venues failed: {done.stderr[-2_000:]}")
     PAGE.write_text(page(results, msgspec.json.decode(done.stdout.strip().splitlines()[-1])), encoding="utf-8")
     return f"{PAGE.relative_to(ROOT)}: {', '.join(listed(results))}"
+
+
+def _credentials(venue: str) -> str:
+    found = get_venue(venue)
+    return ", ".join(found.keys) or f"some of {', '.join(found.optional_keys)}"
 
 
 def _yes(it: bool) -> str:

@@ -34,7 +34,8 @@ class Result:
 
 def venues() -> list[str]:
     """Venues with an adapter and a local exchange that speaks their wire, the native one first."""
-    return [name for name in VENUES if name not in EXEMPT and (name == "native" or name in FACES)]
+    under_test = [name for name in VENUES if name not in EXEMPT and (name == "native" or name in FACES)]
+    return sorted(under_test, key=lambda name: (name != "native", name))
 
 
 async def run_case(rig: Rig, case: Case) -> None:

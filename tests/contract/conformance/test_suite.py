@@ -51,6 +51,18 @@ def test_the_page_has_no_column_for_a_venue_that_fails() -> None:
     assert "worse" not in page
 
 
+def test_the_page_is_of_the_venues_and_cases_that_there_are() -> None:
+    """After a change: ``python -m tests.contract.conformance --write``."""
+    page = doc.PAGE.read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    (head,) = [row for row in rows if row[:2] == ["case", "what must hold"]]
+    assert sorted(head[2:]) == sorted(matrix.venues()), "a venue of the registry failed when the page was written"
+    told = [row for row in rows if row[0].isdigit()]
+    assert [(row[0], row[1].split("**")[1]) for row in told] == [(str(c.number), c.title) for c in all_cases()]
+    assert {outcome for row in told for outcome in row[2:]} == {"pass", "n/a"}
+    assert doc.support(head[2:]) in page
+
+
 # --- adapters that lie -----------------------------------------------------------------------------------------------
 _private, _public = NativeCodec.decode_private, NativeCodec._depth
 _place, _fills = NativeTradingClient.place, NativeTradingClient.fills

@@ -12,7 +12,7 @@ import ccxt.pro
 import numpy as np
 import pytest
 
-from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK
+from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, SELL
 from mm.errors import VenueUnreachable
 from mm.sandbox.faces.bybit_book import LEVELS, Window
 from mm.venues.native import wire
@@ -144,6 +144,14 @@ def test_the_unmodified_library_trades_on_it():
         assert (await ex.fetch_balance())["USDT"]["total"] < 100_000
         assert len(await ex.cancel_all_orders(symbol)) == 2
         watching.cancel()
+        local.play((FUNDING, MID, 100_000), (SELL, MID - 100, 5))
+        await asyncio.sleep(0.05)
+        (candle,) = await ex.fetch_ohlcv(symbol, "1h")
+        assert candle[1:] == [100010.0, 100010.0, 99990.0, 99990.0, 0.015]
+        assert [t["price"] for t in await ex.fetch_trades(symbol)] == [100010.0, 99990.0]
+        (rate,) = await ex.fetch_funding_rate_history(symbol)
+        assert rate["fundingRate"] == 0.0001
+        assert (await ex.fetch_ticker(symbol))["last"] == 99990.0
 
     async def main():
         async with local_bybit() as local:

@@ -281,7 +281,7 @@ class ApexFace(Face):
         market = self._market_of(query)
         start, end = (1_000 * _number(query.get(name, "")) for name in ("start", "end"))  # in seconds, these alone
         try:
-            told = market.history.candles(query.get("interval", "1"), start, end, min(_limit(query), _MAX_CANDLES))
+            told = market.history.candle_rows(query.get("interval", "1"), start, end, min(_limit(query), _MAX_CANDLES))
         except KeyError as exc:
             raise Refusal(10001, "", f"no interval {exc}") from None
         return _data({market.name: told})

@@ -87,13 +87,13 @@ class MarketTopics:
             case wire.Trades():
                 told = say.trades(message.trades, self.symbol, message.ts // 1_000_000)
                 self.latest.extendleft(reversed(told))
-                self.history.trades(message.trades, message.ts // 1_000_000)
+                self.history.add_trades(message.trades, message.ts // 1_000_000)
                 topic = TRADE_TOPIC + self.name
                 return [(topic, self._push(topic, "delta", told, now_ns))]
             case wire.Mark():
                 return [self._changed(now_ns, **self._prices(message.px))]
             case wire.Funding():
-                self.history.settled(message)
+                self.history.funding.append(message)
                 self.rate = message.rate
                 self.next_funding_ns = max(self.next_funding_ns, now_ns // FUNDING_NS * FUNDING_NS) + FUNDING_NS
                 return [
@@ -116,7 +116,7 @@ class MarketTopics:
             "predictedFundingRate": self.rate,
             "nextFundingTime": say.iso(self.next_funding_ns),
             "openInterest": "0",
-            **self.history.day(now_ns // 1_000_000, last),
+            **self.history.figures(now_ns // 1_000_000, last),
         }
 
     @staticmethod

@@ -20,6 +20,7 @@ from mm.sandbox.face import Core, Session
 from mm.sandbox.faces import bybit_wire as out
 from mm.sandbox.faces.bybit_account import Desk
 from mm.sandbox.faces.bybit_auth import local_keys
+from mm.sandbox.faces.bybit_market import MarketData
 from mm.sandbox.faces.bybit_sockets import Sockets
 from mm.sandbox.faces.bybit_wire import Denied
 from mm.venues.bybit.spec import SPEC
@@ -29,7 +30,6 @@ __all__ = ["FACE", "BybitFace", "local_keys"]
 
 IDLE_S: Final = 60.0
 DEPTH_PUSH_S: Final = 0.02
-_FUNDING_MS: Final = 8 * 3_600_000
 
 Serve = Callable[[Account, Mapping[str, Any]], Any]
 
@@ -44,14 +44,15 @@ class BybitFace(Sockets):
     def __init__(self, core: Core) -> None:
         super().__init__(core)
         self.desk = Desk(self.exchange, self.now_ns)
-        next_ms = (self._now_ms() // _FUNDING_MS + 1) * _FUNDING_MS
-        self._rates = dict.fromkeys(self.exchange.markets, "0.0001")  # announced
-        self._next_funding = dict.fromkeys(self.exchange.markets, next_ms)
-        self._last_price = dict.fromkeys(self.exchange.markets, "")
+        self.data = MarketData(self.exchange, self.windows, self.now_ns)
 
     def routes(self) -> list[web.RouteDef]:
         """REST and the three WebSocket endpoints."""
-        desk, orders, v5 = self.desk, self.orders, "/v5/"
+        desk, orders, data, v5 = self.desk, self.orders, self.data, "/v5/"
+        public = {
+            "time": data.time, "instruments-info": data.instruments, "orderbook": data.book, "tickers": data.tickers,
+            "kline": data.candles, "recent-trade": data.trades, "funding/history": data.funding,
+        }  # fmt: skip
         queries: dict[str, Serve] = {
             "order/realtime": desk.realtime, "order/history": desk.history, "execution/list": desk.executions,
             "position/list": desk.positions, "account/wallet-balance": desk.wallet, "account/fee-rate": desk.fee_rate,
@@ -65,10 +66,7 @@ class BybitFace(Sockets):
             web.get(v5 + "public/linear", self.public_socket),
             web.get(v5 + "private", self.private_socket),
             web.get(v5 + "trade", self.trade_socket),
-            web.get(v5 + "market/time", self._open(self._time)),
-            web.get(v5 + "market/instruments-info", self._open(self._instruments)),
-            web.get(v5 + "market/orderbook", self._open(self._order_book)),
-            web.get(v5 + "market/tickers", self._open(self._tickers)),
+            *(web.get(f"{v5}market/{path}", self._open(serve)) for path, serve in public.items()),
             web.get(v5 + "asset/coin/query-info", self._signed(lambda _a, _p: {"rows": []}, "queries")),
             *(web.get(v5 + path, self._signed(serve, "queries")) for path, serve in queries.items()),
             *(web.post(v5 + path, self._signed(serve, "settings")) for path, serve in settings.items()),
@@ -153,38 +151,6 @@ class BybitFace(Sockets):
             raise Denied(10001, "params error: Invalid category")
         return account, params
 
-    def _time(self, _params: Mapping[str, str]) -> dict[str, Any]:
-        now_ns = self.now_ns()
-        return {"timeSecond": str(now_ns // 1_000_000_000), "timeNano": str(now_ns)}
-
-    def _instruments(self, params: Mapping[str, str]) -> dict[str, Any]:
-        wanted = params.get("symbol", "")
-        linear = params.get("category") == "linear"
-        rows = [out.instrument_row(i) for i in self.exchange.instruments if linear and wanted in {"", i.symbol}]
-        return {"category": params.get("category", ""), "list": rows, "nextPageCursor": ""}
-
-    def _order_book(self, params: Mapping[str, str]) -> dict[str, Any]:
-        window = self.windows.get(params.get("symbol", ""))
-        if window is None:
-            raise Denied(10001, "params error: symbol invalid")
-        shown = window.snapshot(self._now_ms())
-        return {**shown["data"], "ts": shown["ts"], "cts": shown["cts"]}
-
-    def _tickers(self, params: Mapping[str, str]) -> dict[str, Any]:
-        wanted = params.get("symbol", "")
-        return {"category": "linear", "list": [self._ticker(s) for s in self.windows if wanted in {"", s}]}
-
-    def _ticker(self, symbol: str) -> dict[str, str]:
-        window, mark = self.windows[symbol], self.desk.mark(symbol)
-        (bid, bid_size), (ask, ask_size) = window.bids.best(), window.asks.best()
-        return {
-            "symbol": symbol, "lastPrice": self._last_price[symbol] or bid, "markPrice": mark or bid,
-            "indexPrice": mark or bid, "bid1Price": bid, "bid1Size": bid_size, "ask1Price": ask, "ask1Size": ask_size,
-            "fundingRate": self._rates[symbol], "nextFundingTime": str(self._next_funding[symbol]),
-            "fundingIntervalHour": "8", "volume24h": "0", "turnover24h": "0", "openInterest": "0",
-            "prevPrice24h": "", "price24hPcnt": "0", "highPrice24h": "", "lowPrice24h": "",
-        }  # fmt: skip
-
     def begin(self, session: Session, topic: str) -> None:
         """The snapshot with which a topic begins; trades have none."""
         symbol = topic.rpartition(".")[2]
@@ -194,7 +160,7 @@ class BybitFace(Sockets):
             self._show(symbol)
             session.send(out.text(self.windows[symbol].snapshot(self._now_ms())))
         elif topic.startswith("tickers."):
-            session.send(out.text(self._tickers_push(symbol, "snapshot", self._ticker(symbol))))
+            session.send(out.text(self._tickers_push(symbol, "snapshot", self.data.ticker(symbol))))
 
     # --- pushes ------------------------------------------------------------------------------------------------------
     def on_public(self, symbol: str, message: wire.Message) -> None:
@@ -208,22 +174,15 @@ class BybitFace(Sockets):
                     window.due = True
                     asyncio.get_running_loop().call_later(DEPTH_PUSH_S, self._show, symbol)
             case wire.Trades():
+                self.data.printed(symbol, message)
                 rows = [out_trade(symbol, trade, now_ms) for trade in message.trades]
-                self._last_price[symbol] = message.trades[-1].px
                 topic = f"publicTrade.{symbol}"
                 self.broadcast(topic, out.text({"topic": topic, "type": "snapshot", "ts": now_ms, "data": rows}))
             case wire.Mark():
                 self._tell(symbol, {"markPrice": message.px, "indexPrice": message.px})
             case wire.Funding():
-                self._rates[symbol] = message.rate
-                self._tell(symbol, {"markPrice": message.mark, "fundingRate": message.rate})
-                scheduled_ms = self.exchange.markets[symbol].next_funding_ns // 1_000_000
-                self._next_funding[symbol] = (
-                    max(scheduled_ms, self._next_funding[symbol] + 1)
-                    if scheduled_ms
-                    else (self._next_funding[symbol] + _FUNDING_MS)
-                )
-                self._tell(symbol, {"nextFundingTime": str(self._next_funding[symbol])})
+                for changed in self.data.settled(symbol, message):
+                    self._tell(symbol, changed)
             case _:
                 pass
 
@@ -306,7 +265,7 @@ class BybitFace(Sockets):
 def out_trade(symbol: str, trade: wire.Trade, now_ms: int) -> dict[str, Any]:
     """A row of ``publicTrade``."""
     return {
-        "T": now_ms, "s": symbol, "S": "Buy" if trade.side == "buy" else "Sell", "v": trade.qty, "p": trade.px,
+        "T": now_ms, "s": symbol, "S": out.side(trade.side), "v": trade.qty, "p": trade.px,
         "L": "ZeroPlusTick", "i": out.order_id(trade.id), "BT": False, "seq": trade.id,
     }  # fmt: skip
 

@@ -75,6 +75,11 @@ def exec_id(fill: wire.Fill) -> str:
     return order_id((fill.trade_id << 64) | (fill.oid << 16) | (fill.n & 0xFFFF))
 
 
+def side(name: wire.Side) -> str:
+    """Buy or Sell."""
+    return _SIDE[name]
+
+
 def money(exact: str) -> str:
     """An amount with at most twelve decimals: the exchange is more exact than any venue."""
     return exact if len(exact) < 24 else format(Decimal(exact).quantize(Decimal("1e-12")), "f")
@@ -190,7 +195,7 @@ def wallet_row(view: wire.AccountView, account: Account) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def instrument_row(instrument: Instrument) -> dict[str, Any]:
+def instrument_row(instrument: Instrument, max_leverage: int) -> dict[str, Any]:
     """A row of ``instruments-info``."""
     tick, lot = format(instrument.tick_size, "f"), format(instrument.lot_size, "f")
     return {
@@ -199,7 +204,7 @@ def instrument_row(instrument: Instrument) -> dict[str, Any]:
         "launchTime": "1585526400000", "deliveryTime": "0", "deliveryFeeRate": "",
         "priceScale": str(max(0, -int(instrument.tick_size.as_tuple().exponent))), "fundingInterval": 480,
         "copyTrading": "none", "unifiedMarginTrade": True, "isPreListing": False,
-        "leverageFilter": {"minLeverage": "1", "maxLeverage": "100.00", "leverageStep": "0.01"},
+        "leverageFilter": {"minLeverage": "1", "maxLeverage": f"{max_leverage}.00", "leverageStep": "0.01"},
         "priceFilter": {"minPrice": tick, "maxPrice": format(instrument.tick_size * 19_999_998, "f"), "tickSize": tick},
         "lotSizeFilter": {
             "maxOrderQty": format(instrument.lot_size * 1_190_000, "f"), "minOrderQty": lot, "qtyStep": lot,

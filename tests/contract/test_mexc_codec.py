@@ -143,10 +143,15 @@ def test_a_deal_without_a_client_id_is_known_by_its_order() -> None:
     assert c.decode_private(taken, RECV).execs["id"].tolist() == [10]
 
 
-def test_a_post_only_order_that_ends_later_was_canceled() -> None:
-    """Its way into the book may have been lost with a connection."""
-    later = edited("order_post_only", createTime=NOW_NS // 1_000_000 - 5_000)
-    assert codec().decode_private(later, RECV).execs["kind"].tolist() == [CANCELED]
+def test_a_post_only_order_of_an_earlier_connection_was_canceled() -> None:
+    """It may have rested unheard."""
+    earlier = edited("order_post_only", createTime=NOW_NS // 1_000_000 - 5_000)
+    c = codec()
+    c.decode_private(read("note_subscribed"), NOW_NS - 10**9)
+    assert c.decode_private(earlier, NOW_NS).execs["kind"].tolist() == [CANCELED]
+    c = codec()
+    c.decode_private(read("note_subscribed"), NOW_NS - 10**10)
+    assert c.decode_private(earlier, NOW_NS).execs["kind"].tolist() == [REJECT]
 
 
 def test_fees_in_another_coin() -> None:

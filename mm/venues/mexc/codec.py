@@ -45,7 +45,6 @@ POST_ONLY: Final = "post-only order would cross"
 
 _OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
 _TOP_TICK: Final = (1 << 31) - 1
-_AT_ONCE_MS: Final = 1_000  # a post-only order that never rested and ends within this was refused by the market
 _KEPT_ORDERS: Final = 20_000  # order ids whose client id and state are remembered
 _SIDE: Final = {1: 1, 2: -1}  # tradeType
 _SNAPSHOT: Final = b'{"snapshot":'
@@ -98,10 +97,12 @@ class MexcCodec:
         self._last_deals = [b""] * len(instruments)
         self._sizes: list[dict[str, int]] = [{} for _ in instruments]
         self._cid_of: dict[str, str] = {}  # by the venue's order id: not every push repeats the client's
+        self._heard_since_ns = 0  # our clock: when this private connection said its first word; 0 before it
         self._rests: dict[str, bool] = {}  # by the venue's order id: in the book, or ended
 
     def reset(self) -> None:
         """A new connection: the next book frame that counts is a snapshot."""
+        self._heard_since_ns = 0
         self._last_deals = [b""] * len(self._books)
         for book in self._books:
             book.reset()
@@ -203,6 +204,7 @@ class MexcCodec:
     # --- private -----------------------------------------------------------------------------------------------------
     def decode_private(self, raw: bytes, ts_recv_ns: int) -> Decoded:
         """Execution reports of one frame."""
+        self._heard_since_ns = self._heard_since_ns or ts_recv_ns
         try:
             if raw.startswith(FIRST_BYTE):
                 return self._private(parse_push(raw), ts_recv_ns)
@@ -238,8 +240,8 @@ class MexcCodec:
         elif order.status in (CANCELED_ALL, CANCELED_REST):
             if before is False:
                 return Decoded()
-            at_once = before is None and push.sendTime - order.createTime < _AT_ONCE_MS
-            refused = at_once and order.orderType == LIMIT_MAKER and order.status == CANCELED_ALL
+            never = before is None and _ns(order.createTime) >= self._heard_since_ns  # else it may have rested unheard
+            refused = never and order.orderType == LIMIT_MAKER and order.status == CANCELED_ALL
             kind, reason = (REJECT, POST_ONLY) if refused else (CANCELED, "canceled")
         elif order.status == FILLED:  # its deals say so
             _keep(self._rests, order.id, False)

@@ -60,7 +60,7 @@ def sandbox(
 
     names, bases = _list(venues), [base.upper() for base in _list(instruments)]
     with _line(enabled=not as_json and sys.stderr.isatty()) as show:
-        summary = run(Options(names, bases, flow, speed, seconds), ready, show)
+        summary = run(Options(names, bases, flow, speed, seconds), ready, show, note)
     counts = {
         venue: {k: c[k] for k in ("orders", "fills", "public_messages")} for venue, c in summary["venues"].items()
     }

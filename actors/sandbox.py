@@ -24,6 +24,7 @@ import msgspec
 from actors.home import home, read_json, write_json
 from actors.keys import variable
 from mm.core import types
+from mm.core.first_run import SANDBOX, first_run
 from mm.core.instrument import Instrument
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces import FACES, local_keys
@@ -64,14 +65,17 @@ class Status:
 
 
 def run(
-    options: Options, on_ready: Callable[[dict[str, Any]], None], on_status: Callable[[Status], None]
+    options: Options,
+    on_ready: Callable[[dict[str, Any]], None],
+    on_status: Callable[[Status], None],
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run the exchanges until the duration is over or a signal comes; returns their counters."""
     path = home() / "sandbox.json"
     if any(_handle(raw).process() for raw in _known().values()):
         raise ConfigError(f"a sandbox runs already (see {path}): end it, or set RAYMAKER_HOME to another folder")
     stop = threading.Event()
-    with _signals(stop), _started(options) as handles:
+    with _signals(stop), _started(options, say) as handles:
         on_ready(_describe(handles))
         return _watch(handles, options.duration_s, stop, on_status)
 
@@ -101,7 +105,7 @@ def stats(venues: Sequence[str] = ()) -> dict[str, Any]:
 
 # --- processes -------------------------------------------------------------------------------------------------------
 @contextmanager
-def _started(options: Options) -> Any:
+def _started(options: Options, say: Callable[[str], None]) -> Any:
     """The exchanges, all or none, and the files that tell of them."""
     venues = list(options.venues or FACES)
     for venue in venues:
@@ -117,8 +121,10 @@ def _started(options: Options) -> Any:
         handles[venue] = start_exchange(spec, logs / f"sandbox.{venue}.log", watch_pid=os.getpid())
 
     try:
-        with ThreadPoolExecutor(len(venues)) as pool:
-            list(pool.map(start, venues))
+        with first_run(SANDBOX, say) as cold, ThreadPoolExecutor(len(venues)) as pool:
+            if cold:  # one compiles for all
+                start(venues[0])
+            list(pool.map(start, venues[1:] if cold else venues))
         handles = {venue: handles[venue] for venue in venues}
         _write_keys({venue: local_keys(venue, token) for venue, (_, token) in tokens.items()})
         write_json(home() / "sandbox.json", {venue: asdict(handle) for venue, handle in handles.items()})

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, overload
 
 from mm.core.account_ledger import Ledger
+from mm.errors import ConfigError
 from mm.sandbox import margin
 from mm.sandbox.account import Account, ClientOrder, currency_of
 from mm.sandbox.market import Market
@@ -42,6 +43,8 @@ class State:
         ledgers, fees, leverage = {}, {}, {}
         for instrument in self.instruments:
             inventory = amount(spec.positions.get(instrument.symbol, "0"), where)
+            if inventory and instrument.kind != "spot":
+                raise ConfigError(f"{where}: positions are inventory of spot instruments, {instrument.symbol} is none")
             ledgers[instrument.symbol] = Ledger(instrument, instrument.lots(inventory))
             maker = instrument.maker_fee if spec.maker_fee is None else amount(spec.maker_fee, where)
             taker = instrument.taker_fee if spec.taker_fee is None else amount(spec.taker_fee, where)

@@ -386,6 +386,9 @@ def test_fill_history_is_bounded_and_paged(monkeypatch: pytest.MonkeyPatch) -> N
         ({"accounts": [{"name": "a", "token": "same-token"}, {"name": "b", "token": "same-token"}]}, "of their own"),
         ({"accounts": [{"name": "a", "token": "same-token", "balance": "many"}]}, "'many'"),
         ({"accounts": [{"name": "a", "token": "same-token", "balance": "Infinity"}]}, "not finite"),
+        ({"accounts": [{"name": "a", "token": "same-token", "positions": {"L": "1"}}]}, "L is none"),
+        ({"funding": {"L": {"rate": "much"}}}, "'much'"),
+        ({"funding": {"NO": {}}}, "'NO' must be listed once"),
     ],
 )
 def test_bad_specs_say_what_is_wrong(changes: dict[str, Any], message: str) -> None:

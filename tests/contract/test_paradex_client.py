@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -403,6 +403,75 @@ def test_a_subscription_that_is_refused_ends_the_run() -> None:
             with pytest.raises(VenueUnreachable):
                 await client.resync(SYMBOL)
             await client.close()
+
+    asyncio.run(run())
+
+
+def test_closing_while_connecting_leaves_nothing_open() -> None:
+    async def run() -> None:
+        async with local() as one:
+            trading, public = one.trading(), one.public()
+            for pause in (0.0, 0.01, 0.03, 0.1):
+                for start in (
+                    lambda: trading.connect(lambda _raw, _ts: None),
+                    lambda: public.run(lambda _raw, _ts: None),
+                ):
+                    task = asyncio.ensure_future(start())
+                    await asyncio.sleep(pause)
+                    await trading.close()
+                    await public.close()
+                    with suppress(VenueUnreachable):
+                        await asyncio.wait_for(task, 6)
+                    await trading.close()
+                    await public.close()
+            await until(lambda: not one.face.sessions)
+
+    asyncio.run(run())
+
+
+def test_a_listener_that_fails_ends_the_session() -> None:
+    async def run() -> None:
+        async with local() as one:
+            for what in (b"orders.ALL", b'"raymaker"'):
+                client = one.trading()
+
+                def listen(raw: bytes, _ts: int, what: bytes = what) -> None:
+                    if what in raw:
+                        raise RuntimeError("no more disk")
+
+                await client.connect(listen)
+                await client.place(SYMBOL, f"{PREFIX}-{len(what)}", 1, BTC.price(MID - 100), SIZE)
+                await asyncio.wait_for(client.closed(), 5)
+                await client.close()
+
+    asyncio.run(run())
+
+
+class _Budget:
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    async def take(self, kind: str) -> None:
+        self.taken.append(kind)
+
+    def note(self, kind: str) -> None:
+        self.taken.append(f"noted {kind}")
+
+
+def test_every_request_of_the_account_comes_from_its_budget_but_a_halt() -> None:
+    async def run() -> None:
+        budget = _Budget()
+        async with desk(budget=budget) as d:
+            await d.place(1)
+            await d.hears(("ack", 1))
+            await d.client.cancel(SYMBOL, f"{PREFIX}-1")
+            await d.hears(("canceled", 1))
+            await d.client.open_orders()
+            await d.client.position(SYMBOL)
+            await d.client.order(SYMBOL, f"{PREFIX}-1")
+            assert budget.taken == ["place", "cancel", "query", "query", "query", "query"]
+            await d.client.cancel_all()
+            assert budget.taken[6:] == ["noted cancel_all"]
 
     asyncio.run(run())
 

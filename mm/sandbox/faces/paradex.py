@@ -40,7 +40,7 @@ class ParadexFace(Face):
 
     venue: ClassVar[str] = "paradex"
     order_paths: ClassVar[tuple[str, ...]] = ("/v1/orders",)
-    rates: ClassVar[tuple[RateRule, ...]] = (*SPEC.rates, RateRule(READS, 120, 1.0), RateRule(READS, 600, 60.0))
+    rates: ClassVar[tuple[RateRule, ...]] = SPEC.rates
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -23,17 +23,13 @@ from mm.venues import replies
 from mm.venues.base import (
     Budget,
     Caps,
-    FillRecord,
-    FundingPayment,
     NotOffered,
     OnFrame,
-    OpenOrder,
     OrderRequest,
-    OrderState,
-    Position,
 )
 from mm.venues.paradex import wire
-from mm.venues.paradex.codec import PULLED, signed_size
+from mm.venues.paradex.account import ParadexAccount, read
+from mm.venues.paradex.link import Link
 from mm.venues.paradex.spec import instrument_of
 from mm.venues.sends import Sends
 from mm.venues.settings import Endpoints
@@ -48,73 +44,12 @@ RECV_WINDOW_MS: Final = 5_000  # an order that reaches the venue later than this
 MAX_BATCH: Final = 50
 _REFRESH_S: Final = 30.0  # before its end a token is renewed
 _RETRY_S: Final = 1.0
-_PAGE: Final = 1_000
 _SIDES: Final = {1: "BUY", -1: "SELL"}
 _UNSURE: Final = (-32603,)  # internal error: it may have been executed
 _UNSURE_WORDS: Final = ("RATE_LIMIT", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR")
 
-T = TypeVar("T")
 
-
-class _Client:
-    """What both clients share: addresses, a REST client made when it is first needed, one socket."""
-
-    def __init__(self, where: Endpoints, keys: Mapping[str, str], proxy: str, timeout_s: float, stall_s: float) -> None:
-        self._where = where
-        self._keys = keys
-        self._proxy = proxy
-        self._timeout_s = timeout_s
-        self._stall_s = stall_s
-        self._made: Rest | None = None
-        self._socket: Socket | None = None
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._where.rest})"
-
-    async def _rest(self) -> Rest:
-        if self._made is None:
-            self._made = await asyncio.to_thread(self._make_rest)
-        return self._made
-
-    def _make_rest(self) -> Rest:
-        import mm.venues.paradex.socket  # noqa: F401  the slow part, in this thread
-        from mm.venues.paradex.rest import Rest
-
-        return Rest(f"{self._where.rest}/v1", self._keys, self._proxy, self._timeout_s)
-
-    def _make_socket(self, on_frame: OnFrame, *, binary: bool, silence_s: float = 0.0) -> Socket:
-        from mm.venues.paradex.socket import Socket
-
-        return Socket(
-            f"{self._where.ws}/v1", on_frame, binary=binary, proxy=self._proxy, timeout_s=self._timeout_s,
-            stall_s=self._stall_s, silence_s=silence_s,
-        )  # fmt: skip
-
-    def _open_socket(self) -> Socket:
-        socket = self._socket
-        if socket is None or socket.ended.done():
-            why = socket.ended.result() if socket is not None else "not connected; connect first"
-            raise VenueUnreachable(f"paradex: {why}")
-        return socket
-
-    async def server_time_ns(self) -> int:
-        """The venue's clock."""
-        return await (await self._rest()).server_time_ns()
-
-    async def _drop_socket(self) -> None:
-        socket, self._socket = self._socket, None
-        if socket is not None:
-            await socket.shut()
-
-    async def close(self) -> None:
-        """End the connection and the threads."""
-        await self._drop_socket()
-        made, self._made = self._made, None
-        if made is not None:
-            made.close()
-
-
-class ParadexPublicClient(_Client):
+class ParadexPublicClient(Link):
     """Market data of some symbols (``mm.venues.base.PublicClient``)."""
 
     def __init__(
@@ -128,7 +63,7 @@ class ParadexPublicClient(_Client):
         """Every perpetual of the venue."""
         answer = await (await self._rest()).query(lambda api: api.fetch_markets())
         out = []
-        for market in _read(answer, wire.Page).results:
+        for market in read(answer, wire.Page).results:
             try:
                 if market["asset_kind"] == "PERP":
                     out.append(instrument_of(market))
@@ -139,8 +74,10 @@ class ParadexPublicClient(_Client):
 
     async def run(self, on_frame: OnFrame) -> None:
         """Deliver frames until the connection ends: returns after ``close``, else raises ``VenueUnreachable``."""
+        life = self._life
         await self._drop_socket()
         await self._rest()  # loads the library
+        self._check_life(life)
         # marks come once a second whatever the book does: without any frame the stream is dead
         socket = self._make_socket(on_frame, binary=True, silence_s=max(self._stall_s, STALL_S) + 1.0)
         self._socket = socket
@@ -161,7 +98,7 @@ class ParadexPublicClient(_Client):
         await socket.subscribe_all([channel])
 
 
-class ParadexTradingClient(_Client, NotOffered):
+class ParadexTradingClient(ParadexAccount, NotOffered):
     """One account (``mm.venues.base.TradingClient``)."""
 
     caps = Caps(
@@ -177,8 +114,7 @@ class ParadexTradingClient(_Client, NotOffered):
         self, where: Endpoints, keys: Mapping[str, str], proxy: str = "", timeout_s: float = TIMEOUT_S,
         stall_s: float = STALL_S, budget: Budget | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(where, keys, proxy, timeout_s, stall_s)
-        self._budget = budget
+        super().__init__(where, keys, proxy, timeout_s, stall_s, budget)
         self._sends = Sends()
         self._placing: dict[str, asyncio.Event] = {}  # orders whose request is not written yet
         self._clock_doubt = False
@@ -187,9 +123,11 @@ class ParadexTradingClient(_Client, NotOffered):
 
     async def connect(self, on_frame: OnFrame) -> None:
         """Log in; from now on private frames arrive at ``on_frame``."""
+        life = self._life
         await self._leave()
         rest = await self._rest()
         await rest.log_in()
+        self._check_life(life)
         socket = self._make_socket(on_frame, binary=False)
         socket.init_account(rest.account)
         self._socket, self._on_frame = socket, on_frame
@@ -244,8 +182,8 @@ class ParadexTradingClient(_Client, NotOffered):
     async def cancel_all(self) -> int:
         """Cancel everything, past every queue; returns how many orders were open."""
         rest, n = await self._rest(), 0
-        with suppress(VenueUnreachable):  # the count is worth less than the cancel
-            n = len(await self.open_orders())
+        with suppress(VenueUnreachable):  # the count is worth less than the cancel; a halt has no budget
+            n = len(read(await rest.query(lambda api: api.fetch_orders()), wire.Page).results)
         if self._budget is not None:
             self._budget.note("cancel_all")
         await self._certain(lambda: rest.call(lambda api: api.cancel_all_orders(), urgent=True))
@@ -261,19 +199,17 @@ class ParadexTradingClient(_Client, NotOffered):
         if answer.get("enabled") is not (timeout_s > 0):
             raise VenueUnreachable(f"paradex: cancel on disconnect was not set: {answer}")
 
-    async def set_leverage(self, symbol: str, leverage: int) -> None:
-        """Isolated margin with this leverage."""
-        rest = await self._rest()
-        payload = {"leverage": leverage, "margin_type": "ISOLATED"}
-        await self._certain(
-            lambda: rest.call(lambda api: api._post_authorized(path=f"account/margin/{symbol}", payload=payload))  # noqa: SLF001  the library has no method for it
-        )
-
     async def _send_orders(self, orders: Sequence[OrderRequest], op: replies.Op) -> None:
         self._open_socket()
-        for order in orders:
-            self._placing[order.client_order_id] = asyncio.Event()
-        await self._sends.start(self._place(orders, op))
+        events = {order.client_order_id: asyncio.Event() for order in orders}
+        self._placing |= events
+        try:
+            await self._sends.start(self._place(orders, op))
+        except BaseException:  # cancelled while it waited for its place: it will not be sent
+            for cid, event in events.items():
+                self._placing.pop(cid, None)
+                event.set()
+            raise
 
     async def _place(self, orders: Sequence[OrderRequest], op: replies.Op) -> None:
         asked = [
@@ -340,10 +276,6 @@ class ParadexTradingClient(_Client, NotOffered):
         except Exception as exc:  # noqa: BLE001  see ``_place``
             self._say(reply, exc)
 
-    async def _take(self, kind: str) -> None:
-        if self._budget is not None:
-            await self._budget.take(kind)
-
     def _say(self, reply: replies.Reply, outcome: Any) -> None:
         """Hand an outcome to the codec: an answer, a refusal, or nobody knows."""
         if isinstance(outcome, BaseException):
@@ -356,8 +288,14 @@ class ParadexTradingClient(_Client, NotOffered):
             self._clock_doubt = self._clock_doubt or "INVALID_TIMESTAMP" in reply.text
         else:
             reply.body = outcome
-        if self._on_frame is not None:
+        if self._on_frame is None:
+            return
+        try:
             self._on_frame(replies.frame(reply), time.time_ns())
+        except Exception as exc:  # who listens has failed: as with a frame of the socket, the session ends
+            if self._socket is not None:
+                self._socket.end(f"reading failed: {type(exc).__name__}: {exc}")
+            raise
 
     def _say_each(self, asked: Sequence[replies.Reply], result: Any) -> None:
         orders = result.get("orders") if isinstance(result, dict) else None
@@ -371,118 +309,6 @@ class ParadexTradingClient(_Client, NotOffered):
                 self._say(reply, order)
             else:
                 self._say(reply, VenueUnreachable("a batch was answered without this order"))
-
-    # --- queries -----------------------------------------------------------------------------------------------------
-    async def open_orders(self) -> list[OpenOrder]:
-        """Working orders."""
-        rows = await self._rows(lambda api, _: api.fetch_orders(), wire.Order, pages=False)
-        return [
-            OpenOrder(
-                o.client_id, o.id, o.market, wire.SIDE_SIGN[o.side], Decimal(o.price), Decimal(o.remaining_size)
-            )
-            for o in rows
-            if o.status != "CLOSED"
-        ]  # fmt: skip
-
-    async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
-        """What became of an order."""
-        found = await self._find(client_order_id)
-        if found is None or found.market != symbol:
-            return None
-        size, left = Decimal(found.size), Decimal(found.remaining_size)
-        status: Literal["open", "filled", "canceled", "rejected"]
-        if found.status != "CLOSED":
-            status = "open"
-        elif left == 0:
-            status = "filled"
-        else:
-            status = "canceled" if left < size or found.cancel_reason.startswith(PULLED) else "rejected"
-        return OrderState(
-            client_order_id, found.id, symbol, wire.SIDE_SIGN[found.side], Decimal(found.price), size, size - left,
-            status, found.cancel_reason,
-        )  # fmt: skip
-
-    async def _find(self, cid: str) -> wire.Order | None:
-        from mm.venues.paradex.rest import Refused
-
-        rest = await self._rest()
-        try:
-            raw = await rest.call(lambda api: api.fetch_order_by_client_id(cid))
-        except Refused as exc:
-            if exc.code not in ("CLIENT_ORDER_ID_NOT_FOUND", "ORDER_ID_NOT_FOUND", "NOT_FOUND"):
-                raise VenueUnreachable(f"paradex: {exc.code}: {exc}") from exc
-            rows = await self._rows(
-                lambda api, _: api.fetch_orders_history({"client_id": cid}), wire.Order, pages=False
-            )
-            return next((o for o in rows if o.client_id == cid), None)
-        return _read(raw, wire.Order)
-
-    async def position(self, symbol: str) -> Position:
-        """Position in a symbol; the balance is the account's collateral without unrealised profit."""
-        rest = await self._rest()
-        rows, money = await asyncio.gather(
-            self._rows(lambda api, _: api.fetch_positions(), wire.Position, pages=False),
-            rest.query(lambda api: api.fetch_account_summary()),
-        )
-        balance = Decimal(money.total_collateral)
-        for p in rows:
-            if p.market == symbol and (size := signed_size(p)):
-                return Position(symbol, size, Decimal(p.average_entry_price), balance)
-        return Position(symbol, Decimal(0), None, balance)
-
-    async def fills(self, since_ns: int) -> list[FillRecord]:
-        """Executions since a time, oldest first; the pages of the venue are put together."""
-        start = {"start_at": since_ns // 1_000_000, "page_size": _PAGE}
-        rows = await self._rows(lambda api, page: api.fetch_fills({**start, **page}), wire.Fill)
-        return [
-            FillRecord(
-                f.client_id, f.id, f.market, wire.SIDE_SIGN[f.side], Decimal(f.price), Decimal(f.size), Decimal(f.fee),
-                f.liquidity == "MAKER", f.created_at * 1_000_000,
-            )
-            for f in reversed(rows)
-        ]  # fmt: skip
-
-    async def funding(self, since_ns: int) -> list[FundingPayment]:
-        """Funding settlements, oldest first."""
-        start = {"start_at": since_ns // 1_000_000, "page_size": _PAGE}
-        rows = await self._rows(lambda api, page: api.fetch_funding_payments({**start, **page}), wire.Payment)
-        return [FundingPayment(p.market, Decimal(p.payment), p.created_at * 1_000_000) for p in reversed(rows)]
-
-    async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
-        """Maker and taker fee: the account's own, else those of the market."""
-        rest = await self._rest()
-        info = await rest.query(lambda api: api.fetch_account_info())
-        own = (info.get("results") or [{}])[0].get("fees") or {}
-        if own.get("maker_rate") and own.get("taker_rate"):
-            return Decimal(own["maker_rate"]), Decimal(own["taker_rate"])
-        answer = await rest.query(lambda api: api.fetch_markets({"market": symbol}))
-        for market in answer["results"]:
-            if market["symbol"] == symbol:
-                one = instrument_of(market)
-                return one.maker_fee, one.taker_fee
-        raise VenueUnreachable(f"paradex: no market {symbol}")
-
-    async def _rows(self, ask: Callable[[Any, dict[str, str]], Any], kind: type[T], *, pages: bool = True) -> list[T]:
-        """All rows of a list, as the venue orders them."""
-        rest = await self._rest()
-        out: list[T] = []
-        cursor: dict[str, str] = {}
-        while True:
-            raw = await rest.query(lambda api, page=cursor: ask(api, page))  # type: ignore[misc]
-            page = _read(raw, wire.Page)
-            out += [_read(row, kind) for row in page.results]
-            if not pages or not page.next:
-                return out
-            cursor = {"cursor": page.next}
-
-    async def _certain(self, call: Callable[[], Any]) -> Any:
-        """An answer to something that may be sent again by whoever called; raises ``VenueUnreachable`` for a no."""
-        from mm.venues.paradex.rest import Refused
-
-        try:
-            return await call()
-        except Refused as exc:
-            raise VenueUnreachable(f"paradex: {exc.code}: {exc}") from exc
 
     # --- end ---------------------------------------------------------------------------------------------------------
     async def closed(self) -> None:
@@ -520,11 +346,3 @@ def _payload(reply: replies.Reply, now_ms: int) -> dict[str, Any]:
         reduce_only=reply.op == "reduce", recv_window=RECV_WINDOW_MS,
     )  # fmt: skip
     return {**order.dump_to_dict(), "size": reply.qty, "price": reply.px}
-
-
-def _read(raw: Any, kind: type[T]) -> T:
-    """A row of an answer; raises ``VenueUnreachable`` for one that is not what it should be."""
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as exc:
-        raise VenueUnreachable(f"paradex: an answer that cannot be read: {exc}") from exc

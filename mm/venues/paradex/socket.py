@@ -66,6 +66,9 @@ class Socket(ParadexWebsocketClient):
             done = False
         if not done or self.ws is None:
             raise VenueUnreachable(f"paradex: cannot connect to {self._url} ({self._fault or 'no answer'})")
+        if self.ended.done():
+            self._abort()
+            raise VenueUnreachable("paradex: closed while connecting")
         self._heard_s = self._framed_s = time.monotonic()
         self._reader_task = asyncio.create_task(self._read())
         self._watcher = asyncio.create_task(self._watch())

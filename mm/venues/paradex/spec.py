@@ -18,6 +18,8 @@ NETWORKS: Final = {
     "mainnet": Endpoints("https://api.prod.paradex.trade", "wss://ws.api.prod.paradex.trade", _LIBRARY),
 }
 
+_ENTRY: Final = (("place", 1), ("amend", 1), ("cancel", 1), ("cancel_all", 1))  # a batch counts as one
+
 SPEC: Final = VenueSpec(
     name="paradex",
     kind="linear",
@@ -38,9 +40,11 @@ SPEC: Final = VenueSpec(
     self_trade="stp of the order: EXPIRE_TAKER unless given, EXPIRE_MAKER or EXPIRE_BOTH",
     sim_self_trade="reject",
     funding_interval_h=8.0,
-    rates=tuple(
-        RateRule("orders and cancels", count, window_s, (("place", 1), ("amend", 1), ("cancel", 1), ("cancel_all", 1)))
-        for count, window_s in ((800, 1.0), (17_250, 60.0))
+    rates=(
+        RateRule("orders and cancels", 800, 1.0, _ENTRY),
+        RateRule("orders and cancels", 17_250, 60.0, _ENTRY),
+        RateRule("private reads", 120, 1.0, (("query", 1),)),
+        RateRule("private reads", 600, 60.0, (("query", 1),)),
     ),
     rates_source="docs.paradex.trade, 'API best practices' and 'Trader profiles', undated, read 2026-11-20",
 )  # fmt: skip

@@ -498,3 +498,22 @@ def test_a_stream_that_does_not_begin() -> None:
             await client.close()
 
     asyncio.run(run())
+
+
+def test_pongs_do_not_hide_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HyperliquidPublicClient, "quiet_s", 0.8)
+
+    async def run() -> None:
+        async with exchange() as w:
+            client = HyperliquidPublicClient(options(w.port, {}, stall_s=0.3), ["BTC"])
+            frames: list[bytes] = []
+            task = asyncio.create_task(client.run(lambda raw, _ts: frames.append(raw)))
+            await asyncio.sleep(1.2)
+            assert not task.done()
+            w.face.change_faults({"stall_public": True})
+            with pytest.raises(VenueUnreachable, match="no market data for"):
+                await asyncio.wait_for(task, 3)
+            assert any(b"pong" in raw for raw in frames[-5:])
+            await client.close()
+
+    asyncio.run(run())

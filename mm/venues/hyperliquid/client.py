@@ -31,6 +31,7 @@ from mm.venues.sends import Sends
 BATCH: Final = 40  # orders of one request that weigh no more than one
 DEAD_MAN_S: Final = (5.0, 86_400.0)
 _LEAD_S: Final = 5.5  # the venue wants five seconds when it reads the request
+_LAG_S: Final = 0.5
 _OFF_GRID: Final = "Price must be divisible by tick size. (not sent)"
 _NO_VOLUME: Final = "until enough volume traded"
 _PUBLIC: Final = ("l2Book", "bbo", "trades", "activeAssetCtx")
@@ -39,6 +40,8 @@ _PRIVATE: Final = ("orderUpdates", "userFills", "userEvents", "clearinghouseStat
 
 class HyperliquidPublicClient:
     """Market data of some symbols (``mm.venues.base.PublicClient``)."""
+
+    quiet_s = 10.0  # market data that is silent for so long has ended, whatever the pongs say
 
     def __init__(self, options: Mapping[str, Any], symbols: Sequence[str]) -> None:
         self._ex = make_hyperliquid(options, private=False)
@@ -61,12 +64,23 @@ class HyperliquidPublicClient:
         ex.on_frame = on_frame
         subscriptions = [{"type": kind, "coin": symbol} for symbol in self._symbols for kind in _PUBLIC]
         try:
-            await until_broken(ex, *await ex.streams(subscriptions, self._timeout_s))
+            await until_broken(ex, *await ex.streams(subscriptions, self._timeout_s), self._silence())
         except VenueUnreachable:
             if not self._closing:
                 raise
         finally:
             await drop_sockets(ex)
+
+    async def _silence(self) -> None:
+        """Raise when pongs come and market data does not: books are told twice a second, changed or not."""
+        pause_s = self.quiet_s / 4
+        while True:
+            before_s = time.monotonic()
+            await asyncio.sleep(pause_s)
+            now_s = time.monotonic()
+            late = now_s - before_s > pause_s + _LAG_S  # it may be us who did not read
+            if not late and now_s - self._ex.data_s > self.quiet_s:
+                raise VenueUnreachable(f"no market data for {self.quiet_s:g} s")
 
     async def resync(self, symbol: str) -> None:
         """Subscribe to a book again: it begins whole."""

@@ -55,6 +55,7 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
         super().__init__(config)
         self.answers = 0
         self.answered = asyncio.Event()
+        self.data_s = 0.0  # monotonic: the last frame that was more than a pong
         self._waiting: dict[int, asyncio.Future[_Response | None]] = {}
 
     @property
@@ -74,7 +75,10 @@ class Hyperliquid(RawExchange, ccxt.pro.hyperliquid):  # type: ignore[misc]  # c
     def on_raw(self, socket: RawSocket, raw: bytes) -> bool:
         """Answers to our actions go to whoever waits, everything else the usual way."""
         if not raw.startswith(_POST):
-            return super().on_raw(socket, raw)
+            control = super().on_raw(socket, raw)
+            if not control:
+                self.data_s = socket.heard_s
+            return control
         try:
             answer = _decode_post(raw).data
         except (msgspec.MsgspecError, UnicodeDecodeError):

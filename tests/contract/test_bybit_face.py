@@ -6,11 +6,13 @@ import hmac
 import json
 import time
 from decimal import Decimal
+from urllib.parse import urlencode
 
 import aiohttp
 import ccxt.pro
 import numpy as np
 import pytest
+from yarl import URL
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, SELL
 from mm.errors import VenueUnreachable
@@ -265,5 +267,75 @@ def test_market_data_of_an_instrument_and_its_recovery():
             await client.close()
             await asyncio.wait_for(running, 1)  # ends without an error: it was asked to
             assert not heard.errors
+
+    asyncio.run(scenario())
+
+
+# --- anything at all -------------------------------------------------------------------------------------------------
+ODD = [None, True, "", "x", -1, 0, 1 << 70, 1.5, "-1", "NaN", "9" * 60, "1e999", [], {}, [[]], {"a": []}, "BTCUSDT",
+       "Buy", "linear", "PostOnly", "Limit", "0.010", "99000", ["order"], [{"symbol": "BTCUSDT"}],
+       "\x00", "é", "²"]  # fmt: skip
+FIELDS = ["category", "symbol", "side", "orderType", "qty", "price", "timeInForce", "orderLinkId", "orderId", "request",
+          "reduceOnly", "positionIdx", "settleCoin", "limit", "cursor", "startTime", "endTime", "execType", "interval",
+          "start", "end", "timeWindow", "product", "buyLeverage", "sellLeverage", "setMarginMode"]  # fmt: skip
+
+
+def test_any_parameters_and_any_bytes_are_answered():
+    rng = np.random.default_rng(11)
+
+    def pick(choices):
+        return choices[int(rng.integers(len(choices)))]
+
+    def some():
+        out = {name: pick(ODD) for name in FIELDS if rng.random() < 0.3}
+        if rng.random() < 0.7:
+            out |= {"category": "linear", "symbol": "BTCUSDT"}
+        return out
+
+    async def scenario():
+        async with local_bybit() as local, aiohttp.ClientSession() as http:
+            options, face = local.options, local.face
+            face.rates = ()
+            routes = [(r.method, r.path) for r in face.routes()]
+            for _ in range(40):
+                for method, path in routes:
+                    if path in {"/v5/private", "/v5/trade", "/v5/public/linear"}:
+                        continue
+                    params = some()
+                    if method == "POST":
+                        body = pick([json.dumps(params)] * 4 + ["", "[]", "{", '"x"'])
+                        call = http.post(options["rest_url"] + path, data=body, headers=signed(options, body))
+                    else:
+                        query = urlencode(params)
+                        headers = signed(options, query)
+                        url = URL(f"{options['rest_url']}{path}?{query}", encoded=True)
+                        call = http.get(url, headers=headers)
+                    async with call as answer:
+                        text = await answer.text()
+                        assert (answer.status, "retCode" in text) == (200, True), (method, path, params, text)
+            stamp = time.time_ns() // 1_000_000
+            for path in ("/v5/public/linear", "/v5/private", "/v5/trade"):
+                async with http.ws_connect(options["ws_url"] + path) as socket:
+                    expires = str(stamp + 60_000)
+                    text = f"GET/realtime{expires}".encode()
+                    sign = hmac.new(options["api_secret"].encode(), text, hashlib.sha256).hexdigest()
+                    await socket.send_json({"op": "auth", "args": [options["api_key"], expires, sign]})
+                    for _ in range(300):
+                        op = pick(["subscribe", "unsubscribe", "auth", "ping", "order.create", "order.create-batch",
+                                   "order.amend", "order.cancel", "x", 7])  # fmt: skip
+                        args = pick([[some()], [{"category": "linear", "request": [some(), pick(ODD)]}], pick(ODD)])
+                        header = pick([{"X-BAPI-TIMESTAMP": str(stamp)}, {}, pick(ODD)])
+                        said = {"op": op, "args": args, "reqId": "1", "req_id": pick(ODD), "header": header}
+                        raw = json.dumps(said).encode()
+                        if rng.random() < 0.2:
+                            raw = raw[: int(rng.integers(len(raw)))]
+                        await (socket.send_bytes(raw) if rng.random() < 0.1 else socket.send_str(raw.decode()))
+                    await socket.send_json({"op": "ping", "req_id": "the last"})
+                    async with asyncio.timeout(5):
+                        async for message in socket:
+                            if "pong" in message.data and ("the last" in message.data or path == "/v5/trade"):
+                                break
+                        else:
+                            raise AssertionError(f"{path} ended: {socket.close_code}")
 
     asyncio.run(scenario())

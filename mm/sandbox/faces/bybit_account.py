@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from mm.sandbox.account import Account, ClientOrder
 from mm.sandbox.exchange import Exchange, Refused
 from mm.sandbox.faces import bybit_wire as out
@@ -16,6 +18,27 @@ Params = Mapping[str, Any]
 
 RECENT_NS: Final = 600_000_000_000  # so long ended orders are still among the "realtime" ones
 _PAGE: Final = {"order": (20, 50), "execution": (50, 100)}  # default and longest page
+
+
+class MarginMode(msgspec.Struct):
+    """``set-margin-mode``."""
+
+    setMarginMode: str
+
+
+class Leverage(msgspec.Struct):
+    """``set-leverage``."""
+
+    symbol: str
+    buyLeverage: str
+    sellLeverage: str
+
+
+class DeadMan(msgspec.Struct):
+    """``disconnected-cancel-all``."""
+
+    timeWindow: int
+    product: str = "OPTIONS"
 
 
 class Settings:
@@ -141,7 +164,7 @@ class Desk:
     # --- settings ----------------------------------------------------------------------------------------------------
     def set_margin_mode(self, account: Account, params: Params) -> dict[str, Any]:
         """Isolated or cross, for the whole account."""
-        mode = params.get("setMarginMode")
+        mode = out.read(params, MarginMode).setMarginMode
         if mode not in {"ISOLATED_MARGIN", "REGULAR_MARGIN"}:
             raise Denied(10001, "params error: setMarginMode invalid")
         self.settings(account).margin_mode = mode
@@ -149,9 +172,9 @@ class Desk:
 
     def set_leverage(self, account: Account, params: Params) -> dict[str, Any]:
         """Of one symbol; both sides the same."""
-        symbol = self._symbol(params, needed=True)
-        buy, sell = str(params.get("buyLeverage", "")), str(params.get("sellLeverage", ""))
-        if buy != sell or not buy.isdigit() or len(buy) > 3:
+        r = out.read(params, Leverage)
+        symbol, buy, sell = self._symbol({"symbol": r.symbol}, needed=True), r.buyLeverage, r.sellLeverage
+        if buy != sell or not (buy.isascii() and buy.isdigit()) or len(buy) > 3:
             raise Denied(110013, "cannot set leverage due to risk limit level")
         if account.leverage.get(symbol) == int(buy):
             raise Denied(110043, "leverage not modified")
@@ -164,12 +187,10 @@ class Desk:
 
     def arm(self, account: Account, params: Params) -> dict[str, Any]:
         """The dead man's window."""
-        window = params.get("timeWindow")
-        if not isinstance(window, int) or not 3 <= window <= 300:
-            raise Denied(10001, "params error: timeWindow must be 3 to 300")
-        if params.get("product", "OPTIONS") != "DERIVATIVES":
-            raise Denied(10001, "params error: product")
-        self.settings(account).window_s = window
+        r = out.read(params, DeadMan)
+        if not 3 <= r.timeWindow <= 300 or r.product != "DERIVATIVES":
+            raise Denied(10001, "params error: timeWindow must be 3 to 300, product DERIVATIVES")
+        self.settings(account).window_s = r.timeWindow
         return {}
 
     # --- helpers -----------------------------------------------------------------------------------------------------
@@ -188,20 +209,14 @@ class Desk:
 def _page(rows: Sequence[Any], params: Params, what: str) -> tuple[list[Any], str]:
     """One page and the cursor of the next, "" for the last."""
     usual, most = _PAGE[what]
-    try:
-        at, limit = int(params.get("cursor") or 0), min(int(params.get("limit") or usual), most)
-    except ValueError:
-        raise Denied(10001, "params error: cursor or limit invalid") from None
+    at, limit = out.whole(params, "cursor", 0), min(out.whole(params, "limit", usual), most)
     page = list(islice(rows, at, at + limit))
     return page, str(at + limit) if at + limit < len(rows) else ""
 
 
 def _span(params: Params, now_ms: int) -> tuple[int, int]:
     week = 7 * 86_400_000
-    try:
-        start, end = int(params.get("startTime") or 0), int(params.get("endTime") or 0)
-    except ValueError:
-        raise Denied(10001, "params error: startTime or endTime invalid") from None
+    start, end = out.whole(params, "startTime", 0), out.whole(params, "endTime", 0)
     end = end or (start + week if start else now_ms)
     start = start or end - week
     if not 0 <= end - start <= week:

@@ -41,7 +41,7 @@ class Signatures:
     def log_in(self, args: Iterable[object], now_ms: int) -> Account:
         """The account of a WebSocket log-in [key, expires, signature]; raises ``Denied``."""
         parts = [str(part) for part in args]
-        if len(parts) != 3 or not parts[1].isdigit():
+        if len(parts) != 3 or not is_whole(parts[1]):
             raise Denied(10001, "Request parameter error.")
         key, expires, signature = parts
         secret, account = self._known(key)
@@ -58,9 +58,14 @@ class Signatures:
             raise Denied(10003, "API key is invalid.") from None
 
 
+def is_whole(text: str) -> bool:
+    """Digits, and not so many that it is no time."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
+
+
 def check_time(stamp: str, window: str, now_ms: int) -> None:
     """The venue takes requests from its receive window, and at most a second from the future; raises ``Denied``."""
-    good = stamp.isdigit() and window.isdigit()
+    good = is_whole(stamp) and is_whole(window)
     if not good or not now_ms - int(window) <= int(stamp) < now_ms + 1_000:
         raise Denied(
             10002,

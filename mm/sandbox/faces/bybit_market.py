@@ -97,7 +97,7 @@ class MarketData:
         symbol, interval = self._symbol(params), params.get("interval", "")
         if interval not in _INTERVALS:
             raise Denied(10001, "params error: Invalid period!")
-        start, end, limit = _whole(params, "start", 0), _whole(params, "end", 0), _whole(params, "limit", 200)
+        start, end, limit = out.whole(params, "start", 0), out.whole(params, "end", 0), out.whole(params, "limit", 200)
         found = self._history[symbol].candles(_INTERVALS[interval], start, end + 1 if end else 0)
         rows = [
             [str(c.minute * MINUTE_MS), *(str(x) for x in (c.open, c.high, c.low, c.close, c.volume, c.turnover))]
@@ -108,7 +108,7 @@ class MarketData:
     def trades(self, params: Params) -> dict[str, Any]:
         """The newest first."""
         symbol = self._symbol(params)
-        newest = list(self._history[symbol].trades)[-min(_whole(params, "limit", 500), 1_000) :]
+        newest = list(self._history[symbol].trades)[-min(out.whole(params, "limit", 500), 1_000) :]
         rows = [
             {"execId": out.order_id(t.id), "symbol": symbol, "price": t.px, "size": t.qty, "side": out.side(t.side),
              "time": str(ts_ms), "isBlockTrade": False, "seq": str(t.id)}
@@ -119,9 +119,9 @@ class MarketData:
     def funding(self, params: Params) -> dict[str, Any]:
         """Settlements, the newest first."""
         symbol = self._symbol(params)
-        start, end = _whole(params, "startTime", 0), _whole(params, "endTime", 1 << 62)
+        start, end = out.whole(params, "startTime", 0), out.whole(params, "endTime", 1 << 62)
         found = [f for f in self._history[symbol].funding if start <= f.ts // 1_000_000 <= end]
-        newest = found[-min(_whole(params, "limit", 200), 200) :]
+        newest = found[-min(out.whole(params, "limit", 200), 200) :]
         rows = [
             {"symbol": symbol, "fundingRate": f.rate, "fundingRateTimestamp": out.ms(f.ts)} for f in reversed(newest)
         ]
@@ -132,12 +132,3 @@ class MarketData:
         if symbol not in self._windows or params.get("category", "linear") != "linear":
             raise Denied(10001, "params error: symbol or category invalid")
         return symbol
-
-
-def _whole(params: Params, name: str, default: int) -> int:
-    text = params.get(name, "")
-    if not text:
-        return default
-    if not text.isascii() or not text.isdigit():
-        raise Denied(10001, f"params error: {name} invalid")
-    return int(text)

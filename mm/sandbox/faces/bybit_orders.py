@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +46,14 @@ class Named(msgspec.Struct):
     qty: str = ""
 
 
+class Everything(msgspec.Struct):
+    """``cancel-all``: one of the three says of what."""
+
+    symbol: str = ""
+    baseCoin: str = ""
+    settleCoin: str = ""
+
+
 class Orders:
     """``now_ns``: the exchange's clock."""
 
@@ -56,7 +64,7 @@ class Orders:
 
     def create(self, account: Account, raw: Any) -> dict[str, str]:
         """One limit order; a post-only order that would cross is taken, and cancelled a moment later."""
-        r = _read(raw, Create)
+        r = out.read(raw, Create)
         if r.side not in _SIDES or r.timeInForce not in _TIF or r.positionIdx:
             raise Denied(10001, "params error: side, timeInForce or positionIdx invalid")
         if r.orderType != "Limit":
@@ -81,7 +89,7 @@ class Orders:
 
     def amend(self, account: Account, raw: Any) -> dict[str, str]:
         """New price or whole size of an order; it keeps its ids."""
-        r = _read(raw, Named)
+        r = out.read(raw, Named)
         order = self._find(account, r)
         if order is None or order.status != "open":
             raise _LATE_AMEND
@@ -101,18 +109,18 @@ class Orders:
 
     def cancel(self, account: Account, raw: Any) -> dict[str, str]:
         """One order by either id."""
-        order = self._find(account, _read(raw, Named))
+        order = self._find(account, out.read(raw, Named))
         if order is None or order.status != "open":
             raise _LATE_CANCEL
         self._exchange.cancel(account, order.cid, self._now_ns(), order.request.symbol)
         return _ids(order)
 
-    def cancel_all(self, account: Account, params: Mapping[str, Any]) -> dict[str, Any]:
+    def cancel_all(self, account: Account, raw: Any) -> dict[str, Any]:
         """Every order of the account, or of a symbol."""
-        if not params.get("symbol") and not params.get("settleCoin") and not params.get("baseCoin"):
+        r = out.read(raw, Everything)
+        if not r.symbol and not r.settleCoin and not r.baseCoin:
             raise Denied(10001, "params error: symbol, baseCoin or settleCoin is needed")
-        wanted = params.get("symbol")
-        gone = [o for o in account.open.values() if wanted in {None, "", o.request.symbol}]
+        gone = [o for o in account.open.values() if r.symbol in {"", o.request.symbol}]
         for order in gone:
             self._exchange.cancel(account, order.cid, self._now_ns(), order.request.symbol)
         return {"list": [_ids(order) for order in gone], "success": "1"}
@@ -139,13 +147,6 @@ class Orders:
         if r.orderId:
             return account.by_oid(out.oid_of(r.orderId))
         return account.orders.get(r.orderLinkId) if r.orderLinkId else None
-
-
-def _read(raw: Any, kind: type[Any]) -> Any:
-    try:
-        return msgspec.convert(raw, kind)
-    except msgspec.ValidationError as exc:
-        raise Denied(10001, f"params error: {exc}") from exc
 
 
 def _ids(order: ClientOrder) -> dict[str, str]:

@@ -125,7 +125,7 @@ class Sockets(Face):
             why = "error:please authenticate first"
             session.send(out.text(self._note(session, said.req_id, said.op, why, success=False)))
         elif said.op in {"subscribe", "unsubscribe"}:
-            unknown = [t for t in said.args if t not in _PRIVATE_TOPICS]
+            unknown = [t for t in said.args if not isinstance(t, str) or t not in _PRIVATE_TOPICS]
             if unknown:
                 why = f"error:handler not found,topic:{unknown[0]}"
                 session.send(out.text(self._note(session, said.req_id, said.op, why, success=False)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -39,6 +40,24 @@ class Denied(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+def read(raw: Any, kind: type[Any]) -> Any:
+    """The parameters of a request; raises ``Denied``."""
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as exc:
+        raise Denied(10001, f"params error: {exc}") from exc
+
+
+def whole(params: Mapping[str, Any], name: str, default: int) -> int:
+    """A whole number among query parameters; raises ``Denied``."""
+    given = str(params.get(name) or "")
+    if not given:
+        return default
+    if not given.isascii() or not given.isdigit() or len(given) > 18:
+        raise Denied(10001, f"params error: {name} invalid")
+    return int(given)
 
 
 def text(message: Any) -> str:

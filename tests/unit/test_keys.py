@@ -9,6 +9,7 @@ import pytest
 from actors import home, keys
 from actors.logs import DailyFile
 from mm.errors import ConfigError
+from mm.venues.registry import VENUES, get_venue
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,11 @@ def test_a_key_that_was_read_is_in_no_log(place):
     text = file.read_text()
     assert "the library said ***" in text
     assert "s3cr3t" not in text
+
+
+def test_the_example_names_what_the_venues_ask_for(request):
+    example = keys.read_env_file(request.config.rootpath / ".env.example")
+    venues = [get_venue(name) for name in VENUES if name != "native"]
+    wanted = {keys.variable(v.name, key) for v in venues for key in (*v.keys, *v.optional_keys)}
+    assert wanted == set(example) - {"MM_DATA_DIR"}
+    assert not any(example.values())

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mm.core.types import SELL
+from mm.core.types import BID, SELL
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces import apex_orders, apex_socket
 from mm.sandbox.faces.apex import ApexFace, local_keys
@@ -316,6 +316,26 @@ def test_the_budget_is_asked_and_an_order_that_waited_too_long_is_not_sent() -> 
             assert await trader.client.cancel_all() == 1
             assert budget.asked == ["place"] * 4 + ["query"] + ["noted cancel_all"] * 2
             assert trader.account.n_orders == 1
+
+    asyncio.run(run())
+
+
+def test_a_snapshot_that_never_comes_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes flow and pongs too, but the book's beginning was lost: that must not last."""
+
+    async def run() -> None:
+        async with local() as rig:
+            monkeypatch.setattr(apex_socket.MarketTopics, "snapshot", lambda *_: '{"topic":"other","type":"snapshot"}')
+            market = await rig.market(wait=False, stall_s=0.6)
+            for _ in range(100):
+                rig.play((BID, rig.mid - rig.step, rig.lots("1") + _))
+                await asyncio.sleep(0.02)
+                if market.ended:
+                    break
+            assert "no snapshot of orderBook200" in str(market.task.exception())
+            monkeypatch.undo()
+            market.start()
+            await until(market.agrees, "the true book")
 
     asyncio.run(run())
 

@@ -53,7 +53,9 @@ class ApexPublicClient:
         try:
             await link.open()
             for symbol in self._symbols:
-                link.subscribe(partial(_subscribe, name=wire.topic_symbol(symbol)))
+                name = wire.topic_symbol(symbol)
+                link.expect(wire.BOOK_TOPIC + name)
+                link.subscribe(partial(_subscribe, name=name))
             if await link.ended is not None:
                 raise link.gone()
         finally:
@@ -65,6 +67,7 @@ class ApexPublicClient:
             raise VenueUnreachable("apex: the feed is not connected")
         name = wire.topic_symbol(symbol)
         topic = wire.BOOK_TOPIC + name
+        self._link.expect(topic)
         self._link.subscribe(lambda api: api.unsub_depth_topic_stream(_nobody, topic))
         self._link.subscribe(lambda api: api.depth_stream(_nobody, name, wire.BOOK_DEPTH))
 

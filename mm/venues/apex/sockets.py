@@ -45,6 +45,7 @@ class Link:
         self._waking = False
         self._heard_s = time.monotonic()
         self._watchdog: asyncio.Task[None] | None = None
+        self._expected: dict[str, float] = {}  # topics whose snapshot is to come, and since when (monotonic)
         library = load("apexomni.websocket_api")
         secret = {"key": keys.api_key, "secret": keys.api_secret, "passphrase": keys.passphrase} if keys else None
         self.api = library.WebSocket(endpoint=ws_url, api_key_credentials=secret, restart_on_error=False)
@@ -73,6 +74,10 @@ class Link:
             ask(self.api)
         except Exception as exc:  # noqa: BLE001  websocket-client and the socket raise many kinds
             self._end(f"cannot send: {type(exc).__name__}: {exc}")
+
+    def expect(self, topic: str) -> None:
+        """A snapshot of a topic must come soon: changes without one would never make a book."""
+        self._expected[topic] = time.monotonic()
 
     def gone(self) -> VenueUnreachable:
         """The error that says how the connection ended."""
@@ -122,6 +127,8 @@ class Link:
             raw, ts_recv_ns = self._frames.popleft()
             if not self._ready.done():
                 self._signed_in(raw)
+            if self._expected:
+                self._arrived(raw)
             if self.ended.done():
                 continue
             try:
@@ -140,6 +147,14 @@ class Link:
             self._set_ready()
         else:
             self._end(f"log-in refused: {self._keys.redact(frame.ret_msg)}")
+
+    def _arrived(self, raw: bytes) -> None:
+        try:
+            frame = wire.decode_frame(raw)
+        except wire.DECODE_ERRORS:
+            return
+        if frame.type == "snapshot":
+            self._expected.pop(frame.topic, None)
 
     def _set_ready(self) -> None:
         if not self._ready.done():
@@ -162,8 +177,11 @@ class Link:
             if now_s - before_s > pause_s + _LAG_S:
                 continue
             silent_s = now_s - self._heard_s
+            late = [topic for topic, since_s in self._expected.items() if now_s - since_s > self._silence_s]
             if silent_s > self._silence_s:
                 self._end(f"no frame and no pong for {silent_s:.1f} s")
+            elif late:
+                self._end(f"no snapshot of {late[0]} in {self._silence_s:g} s")
             elif (silent_s > self._idle_s and now_s - asked_s > self._idle_s) or now_s - asked_s > BEAT_S:
                 asked_s = now_s
                 self._socket.ping()

@@ -9,6 +9,8 @@ import pytest
 
 from mm.core.types import BUY, SELL
 from mm.errors import ConfigError, VenueUnreachable
+from mm.sandbox.faces.bybit_account import Desk
+from mm.sandbox.faces.bybit_wire import Denied
 from mm.venues.base import OrderRequest
 from mm.venues.registry import get_venue
 from tests.contract.bybit_local import MID, Heard, local_bybit, price, until
@@ -466,6 +468,23 @@ def test_the_dead_man_fires_when_the_stream_is_gone_and_not_before():
         await asyncio.sleep(0.5)
         assert await client.open_orders() == []
         assert (await client.order("BTCUSDT", "t1-1")).status == "canceled"
+
+    run(scenario)
+
+
+def test_an_account_without_a_dead_man_is_said_to_have_none(monkeypatch, caplog):
+    def refuse(desk, account, params):
+        raise Denied(10005, "Permission denied, please check your API key permissions.")
+
+    monkeypatch.setattr(Desk, "arm", refuse)
+
+    async def scenario(local, client, heard):
+        asked = local.face.counts["requests"]
+        for _ in range(3):
+            with pytest.raises(NotImplementedError, match="10005"):
+                await client.arm_dead_man(10)
+        assert local.face.counts["requests"] == asked + 1  # it is not asked again and again
+        assert "no dead man" in caplog.text
 
     run(scenario)
 

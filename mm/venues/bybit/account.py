@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -32,6 +33,10 @@ _STATUS: Final = {
     "Rejected": "rejected",
 }  # fmt: skip  everything else has been cancelled
 
+_OUR_FAULT: Final = frozenset({0, 10001, 10002, 10003, 10004})  # no answer to speak of, parameters, clock, keys
+
+log = logging.getLogger("mm.venues.bybit")
+
 Query = Callable[[dict[str, Any]], Awaitable[Any]]
 
 
@@ -43,6 +48,7 @@ class BybitAccount:
         self._halting: Bybit = make_bybit(options, private=True)  # connections of its own: a halt waits behind nothing
         self._budget: Budget | None = options.get("budget")
         self._dead_man_s = 0
+        self._no_dead_man = ""  # why there is none
 
     async def arm_dead_man(self, timeout_s: float) -> None:
         """Cancel everything when the private stream has been gone for ``timeout_s`` (3 to 300 s); 0 disarms.
@@ -50,15 +56,30 @@ class BybitAccount:
         The venue watches streams that have its topic, so it needs no renewal while the stream lives.
         """
         window_s = 0 if timeout_s <= 0 else round(min(max(timeout_s, DEAD_MAN_S[0]), DEAD_MAN_S[1]))
+        if self._no_dead_man:
+            raise NotImplementedError(self._no_dead_man)
         if window_s == self._dead_man_s:
             return
         if window_s:
-            params = {"timeWindow": window_s, "product": "DERIVATIVES"}
-            await self._ask(self._ex.privatePostV5OrderDisconnectedCancelAll, params)
+            await self._set_window(window_s)
         if not window_s or not self._dead_man_s:
             op = "subscribe" if window_s else "unsubscribe"
             await self._ex.say(self._ex.private_url, {"op": op, "args": [DEAD_MAN_TOPIC]})
         self._dead_man_s = window_s
+
+    async def _set_window(self, window_s: int) -> None:
+        """Tell the venue; some accounts must ask it for a dead man first."""
+        if self._budget is not None:
+            await self._budget.take("query")
+        params = {"timeWindow": window_s, "product": "DERIVATIVES"}
+        answer = await self._attempt(self._ex.privatePostV5OrderDisconnectedCancelAll, params)
+        if answer.ok:
+            return
+        if answer.end != "certain" or too_many(answer) or code_of(answer) in _OUR_FAULT:
+            raise VenueUnreachable(answer.error)
+        self._no_dead_man = f"Bybit gives this account no dead man: {answer.error}"
+        log.warning(self._no_dead_man)
+        raise NotImplementedError(self._no_dead_man)
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Isolated margin for the account, leverage for the symbol; harmless when it is so already."""

@@ -447,6 +447,17 @@ def test_a_listener_that_fails_ends_the_session() -> None:
     asyncio.run(run())
 
 
+def test_fees_are_those_that_the_market_tells_this_account() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            d.one.account.fees[SYMBOL] = own = (Decimal("-0.00005"), Decimal("0.0003"))
+            assert await d.client.fees(SYMBOL) == own
+            with pytest.raises(VenueUnreachable):
+                await d.client.fees("DOGE-USD-PERP")
+
+    asyncio.run(run())
+
+
 class _Budget:
     def __init__(self) -> None:
         self.taken: list[str] = []

@@ -266,6 +266,9 @@ def order(status: str, **changes: Any) -> bytes:
         ([order("CLOSED", cancel_reason="USER_CANCELED")], ["canceled"]),
         ([order("CLOSED", cancel_reason="CANCEL_ON_DISCONNECT")], ["canceled"]),
         ([order("CLOSED", cancel_reason="IOC_NOT_FILLED", remaining_size="0.004")], ["canceled"]),
+        ([order("CLOSED", cancel_reason="POST_ONLY_WOULD_CROSS", remaining_size="0")], ["reject"]),  # as some show it
+        ([order("CLOSED", cancel_reason="IOC_NOT_FILLED", remaining_size="0", avg_fill_price="60000")], ["canceled"]),
+        ([order("CLOSED")], ["canceled"]),
     ],
 )
 def test_the_life_of_an_order(frames: list[bytes], kinds: list[str]) -> None:

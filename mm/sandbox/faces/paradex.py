@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -110,10 +112,7 @@ class ParadexFace(Face):
 
     def _private(self, answer: Serve, status: int = 200) -> Callable[[web.Request], Any]:
         async def serve(request: web.Request) -> web.Response:
-            head, _, token = request.headers.get("Authorization", "").partition(" ")
-            if head != "Bearer":
-                raise Refusal("INVALID_TOKEN", "missing or malformed jwt", 401)
-            account, _ = self.access.bearer(token, self.now_ns())
+            account, _ = self.access.bearer(_token(request), self.now_ns())
             if not self.limit(account, READS if request.method == "GET" else ENTRY):
                 return self.rate_limited_response()
             body = _parsed(await request.read()) if request.can_read_body else None
@@ -150,8 +149,13 @@ class ParadexFace(Face):
     # --- public ------------------------------------------------------------------------------------------------------
     def _markets(self, request: web.Request) -> Any:
         wanted = request.query.get("market", "")
-        markets = self.exchange.markets.values()
-        rows = [out.market(m.instrument, m.rules.max_leverage, MAX_OPEN) for m in markets]
+        fees: dict[str, tuple[Decimal, Decimal]] = {}
+        with suppress(Refusal):  # a public question: whoever is logged in is told his own fees
+            fees = self.access.bearer(_token(request), self.now_ns())[0].fees
+        rows = [
+            out.market(m.instrument, m.rules.max_leverage, MAX_OPEN, fees.get(m.instrument.symbol))
+            for m in self.exchange.markets.values()
+        ]
         return {"results": [row for row in rows if wanted in ("", row["symbol"])]}
 
     def _summaries(self, request: web.Request) -> Any:
@@ -330,6 +334,14 @@ class ParadexFace(Face):
     def on_session_end(self, session: Session) -> None:
         """Cancel on disconnect."""
         self.sockets.ended(session)
+
+
+def _token(request: web.Request) -> str:
+    """The access token of a request; raises ``Refusal``."""
+    head, _, token = request.headers.get("Authorization", "").partition(" ")
+    if head != "Bearer":
+        raise Refusal("INVALID_TOKEN", "missing or malformed jwt", 401)
+    return token
 
 
 def _parsed(raw: bytes) -> Any:

@@ -54,12 +54,12 @@ def config() -> dict[str, Any]:
     }
 
 
-def market(instrument: Instrument, max_leverage: int, open_orders: int) -> dict[str, Any]:
-    """One of GET /markets. Fees are those of an account without agreements."""
-    fees = {
-        "maker_fee": {"fee": text(instrument.maker_fee)},
-        "taker_fee": {"fee": text(instrument.taker_fee)},
-    }
+def market(
+    instrument: Instrument, max_leverage: int, open_orders: int, own: tuple[Decimal, Decimal] | None
+) -> dict[str, Any]:  # fmt: skip
+    """One of GET /markets. Fees are the account's ``own``, else those of an account without agreements."""
+    maker, taker = own or (instrument.maker_fee, instrument.taker_fee)
+    fees = {"maker_fee": {"fee": text(maker)}, "taker_fee": {"fee": text(taker)}}
     return {
         "symbol": instrument.symbol,
         "base_currency": instrument.base,

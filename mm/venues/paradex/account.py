@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from mm.errors import VenueUnreachable
 from mm.venues.base import Budget, FillRecord, FundingPayment, OpenOrder, OrderState, Position
 from mm.venues.paradex import wire
-from mm.venues.paradex.codec import PULLED, signed_size
+from mm.venues.paradex.codec import end_of, signed_size
 from mm.venues.paradex.link import Link
 from mm.venues.paradex.spec import instrument_of
 from mm.venues.settings import Endpoints
@@ -48,17 +48,12 @@ class ParadexAccount(Link):
         found = await self._find(client_order_id)
         if found is None or found.market != symbol:
             return None
+        status = "open" if found.status != "CLOSED" else end_of(found)
         size, left = Decimal(found.size), Decimal(found.remaining_size)
-        status: Literal["open", "filled", "canceled", "rejected"]
-        if found.status != "CLOSED":
-            status = "open"
-        elif left == 0:
-            status = "filled"
-        else:
-            status = "canceled" if left < size or found.cancel_reason.startswith(PULLED) else "rejected"
+        filled = Decimal(0) if status == "rejected" else size - left
         return OrderState(
-            client_order_id, found.id, symbol, wire.SIDE_SIGN[found.side], Decimal(found.price), size, size - left,
-            status, found.cancel_reason,
+            client_order_id, found.id, symbol, wire.SIDE_SIGN[found.side], Decimal(found.price), size, filled, status,
+            found.cancel_reason,
         )  # fmt: skip
 
     async def _find(self, cid: str) -> wire.Order | None:
@@ -108,14 +103,10 @@ class ParadexAccount(Link):
         return [FundingPayment(p.market, Decimal(p.payment), p.created_at * 1_000_000) for p in reversed(rows)]
 
     async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
-        """Maker and taker fee: the account's own, else those of the market."""
-        info = await self._query(lambda api: api.fetch_account_info())
-        own = (info.get("results") or [{}])[0].get("fees") or {}
-        if own.get("maker_rate") and own.get("taker_rate"):
-            return Decimal(own["maker_rate"]), Decimal(own["taker_rate"])
+        """Maker and taker fee: what the market's ``fee_config.api_fee`` says to this account."""
         answer = await self._query(lambda api: api.fetch_markets({"market": symbol}))
-        for market in answer["results"]:
-            if market["symbol"] == symbol:
+        for market in read(answer, wire.Page).results:
+            if market.get("symbol") == symbol:
                 one = instrument_of(market)
                 return one.maker_fee, one.taker_fee
         raise VenueUnreachable(f"paradex: no market {symbol}")

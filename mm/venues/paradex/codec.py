@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -53,7 +53,7 @@ _KEPT_IDS: Final = 4_096
 _KEPT_TRADES: Final = 512
 _ROW: Final = struct.Struct("<qqqiHBB")
 _ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, struct.error, IndexError, ValueError)
-PULLED: Final = ("USER_", "CANCEL_ON", "LIQUIDATION", "EXPIRED")  # an order that ended so had been resting
+_PULLED: Final = ("USER_", "CANCEL_ON", "LIQUIDATION", "EXPIRED")  # an order that ended so had been resting
 
 Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 
@@ -274,12 +274,11 @@ class ParadexCodec:
             if len(self._rested) > _KEPT_IDS:
                 del self._rested[next(iter(self._rested))]
         else:
-            rested = m.client_id in self._rested
-            self._rested.pop(m.client_id, None)
-            if left == 0:  # filled: the fills have said so
+            rested = self._rested.pop(m.client_id, None)
+            end = end_of(m)
+            if end == "filled":  # the fills have said so
                 return Decoded()
-            untouched = left == units.lots(m.size)
-            kind = CANCELED if rested or not untouched or m.cancel_reason.startswith(PULLED) else REJECT
+            kind = CANCELED if rested or end == "canceled" else REJECT
         detail = ExecDetail(m.client_id, m.id, reason=m.cancel_reason)
         return self._exec(detail, ts, ts_recv_ns, left, units.ticks(m.price), i, wire.SIDE_SIGN[m.side], kind)
 
@@ -341,6 +340,15 @@ class ParadexCodec:
         if rest or not 0 <= lots < _TOP_LOTS:
             raise ValueError(f"size {size}e-8 is off the grid or out of range")
         return lots
+
+
+def end_of(m: wire.Order) -> Literal["filled", "canceled", "rejected"]:
+    """How a closed order ended: what was not filled has a reason, and what never rested was rejected."""
+    size, left = decimal(m.size), decimal(m.remaining_size)
+    if left == 0 and not m.cancel_reason:
+        return "filled"
+    traded = 0 < left < size or m.avg_fill_price not in ("", "0")
+    return "canceled" if traded or not m.cancel_reason or m.cancel_reason.startswith(_PULLED) else "rejected"
 
 
 def signed_size(m: wire.Position) -> Decimal:

@@ -105,6 +105,7 @@ class Order(msgspec.Struct):
     status: Literal["NEW", "UNTRIGGERED", "OPEN", "CLOSED"]
     client_id: str = ""
     cancel_reason: str = ""
+    avg_fill_price: str = ""
     last_updated_at: int = 0
 
 

@@ -103,9 +103,8 @@ def order(cid: str | None, px: str, sz: str = "0.01", *, buy: bool = True, tif: 
     return out if cid is None else {**out, "c": to_cloid(cid)}
 
 
-@asynccontextmanager
-async def exchange(clock: Callable[[], int] = time.time_ns) -> AsyncIterator[Wire]:
-    """The exchange with a small book in BTC, and its account a."""
+def make_server(clock: Callable[[], int] = time.time_ns) -> Server:
+    """Two coins, two accounts; not running."""
     raw = {
         "control_token": "control-token",
         "instruments": [SPEC.instrument(base).to_dict() for base in ("BTC", "ETH")],
@@ -113,7 +112,13 @@ async def exchange(clock: Callable[[], int] = time.time_ns) -> AsyncIterator[Wir
         "stp": "cancel_oldest",
         "face": "hyperliquid",
     }
-    server = Server(parse_spec(json.dumps(raw).encode(), "spec"), clock)
+    return Server(parse_spec(json.dumps(raw).encode(), "spec"), clock)
+
+
+@asynccontextmanager
+async def exchange(clock: Callable[[], int] = time.time_ns) -> AsyncIterator[Wire]:
+    """The exchange with a small book in BTC, and its account a."""
+    server = make_server(clock)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run(0, lambda _port, face_port: listening.set_result(face_port)))
     port = await listening

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
 
 import ccxt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mm.core.types import BID, FUNDING, SELL
 from mm.sandbox.faces import face_class
 from mm.sandbox.faces.hyperliquid import HyperliquidFace
 from mm.sandbox.faces.hyperliquid_auth import local_keys
+from mm.sandbox.faces.hyperliquid_info import Unknown
 from mm.venues.hyperliquid.rules import to_cloid
-from tests.contract.hyperliquid_local import IOC, TOKEN, exchange, order
+from tests.contract.hyperliquid_local import IOC, TOKEN, exchange, make_server, order
 
 
 def test_orders_and_what_is_said_of_them() -> None:
@@ -330,3 +334,57 @@ def test_a_request_by_websocket() -> None:
 
 def test_the_registry_names_it() -> None:
     assert face_class("hyperliquid") is HyperliquidFace
+
+
+class Listener:
+    """A session that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.topics: set[str] = set()
+        self.state: dict[str, Any] = {}
+        self.account = None
+        self.private = False
+
+    def send(self, data: str) -> None:
+        self.told.append(data)
+
+
+SERVER = make_server()
+USER = local_keys(TOKEN)["wallet_address"]
+words = st.sampled_from([
+    "type", "method", "subscription", "coin", "BTC", "user", USER, "subscribe", "unsubscribe", "post", "id", "request",
+    "payload", "action", "info", "l2Book", "bbo", "orderUpdates", "userFills", "orderStatus", "oid", "userFillsByTime",
+    "startTime", "endTime", "openOrders", "clearinghouseState", "fundingHistory", "userRole", "0x", "noop", "nonce",
+])  # fmt: skip
+leaves = st.one_of(st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), words, st.text(max_size=5))
+values = st.recursive(
+    leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(words, inner, max_size=5)),
+    max_leaves=12,
+)
+messages = st.fixed_dictionaries(
+    {"method": words}, optional={"subscription": values, "id": leaves, "request": values, "type": words}
+)
+questions = st.fixed_dictionaries(
+    {"type": words}, optional=dict.fromkeys(("user", "coin", "oid", "startTime", "endTime"), values)
+)
+
+
+@given(st.one_of(messages, values))
+@settings(max_examples=300, deadline=None)
+def test_no_message_breaks_the_face(message: Any) -> None:
+    session: Any = Listener()
+    face = SERVER.face
+    assert isinstance(face, HyperliquidFace)
+    face._message(session, json.dumps(message))
+    assert session.told
+
+
+@given(st.one_of(questions, values))
+@settings(max_examples=300, deadline=None)
+def test_no_question_breaks_the_face(question: Any) -> None:
+    face = SERVER.face
+    assert isinstance(face, HyperliquidFace)
+    with contextlib.suppress(Unknown):
+        json.dumps(face.info.answer(question))

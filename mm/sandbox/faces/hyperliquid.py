@@ -137,7 +137,7 @@ class HyperliquidFace(Face):
     def _subscribe(self, session: Session, method: str, asked: dict[str, Any]) -> None:
         kind, who = str(asked.get("type", "")), ""
         account = None
-        if kind in _OF_COIN and asked.get("coin") in self.exchange.markets:
+        if kind in _OF_COIN and str(asked.get("coin")) in self.exchange.markets:
             who = str(asked["coin"])
         elif kind in _OF_USER and str(asked.get("user", "")).startswith("0x"):
             who = str(asked["user"]).lower()

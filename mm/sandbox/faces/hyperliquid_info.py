@@ -89,13 +89,13 @@ class Info:
         return {c: hl.num(format(hl.mark_price(m), "f")) for c, m in self.exchange.markets.items()}
 
     def _of_coin(self, kind: str, asked: dict[str, Any]) -> Any:
-        coin = asked.get("coin")
+        coin = str(asked.get("coin"))
         if coin not in self.exchange.markets:
             return None if kind == "l2Book" else []
         if kind == "l2Book":
-            return hl.book(str(coin), self.exchange.markets[str(coin)], self.now_ms())
+            return hl.book(coin, self.exchange.markets[coin], self.now_ms())
         start = _number(asked, "startTime")
-        return [row for row in self.history.get(str(coin), []) if row["time"] >= start][:FUNDING_PAGE]
+        return [row for row in self.history.get(coin, []) if row["time"] >= start][:FUNDING_PAGE]
 
     def _role(self, user: str) -> dict[str, Any]:
         if user in self.actions.users:

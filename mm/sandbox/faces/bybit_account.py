@@ -16,7 +16,8 @@ from mm.venues.native import wire
 
 Params = Mapping[str, Any]
 
-RECENT_NS: Final = 600_000_000_000  # so long ended orders are still among the "realtime" ones
+RECENT_NS: Final = 600_000_000_000  # so long ended orders are among the "realtime" ones that are not open
+RECENT: Final = 500  # and so many of them
 _PAGE: Final = {"order": (20, 50), "execution": (50, 100)}  # default and longest page
 
 
@@ -64,13 +65,16 @@ class Desk:
 
     # --- queries -----------------------------------------------------------------------------------------------------
     def realtime(self, account: Account, params: Params) -> dict[str, Any]:
-        """Open orders; by an id also those that ended a moment ago."""
+        """Open orders; with ``openOnly`` 1 those that ended a moment ago instead."""
         one = self._by_id(account, params)
-        if one is not None:
-            recent = [o for o in one if o.status == "open" or self._now_ns() - o.updated_ns < RECENT_NS]
-            return self._orders(recent, params)
-        wanted = self._symbol(params, needed=not params.get("settleCoin"))
-        return self._orders([o for o in account.open.values() if wanted in {"", o.request.symbol}], params)
+        wanted = self._symbol(params, needed=one is None and not params.get("settleCoin"))
+        since_ns = self._now_ns() - RECENT_NS
+        if params.get("openOnly") == "1":
+            known = reversed(account.orders.values()) if one is None else iter(one)
+            found = list(islice((o for o in known if o.status != "open" and o.updated_ns > since_ns), RECENT))
+        else:
+            found = [o for o in (account.open.values() if one is None else one) if o.status == "open"]
+        return self._orders([o for o in found if wanted in {"", o.request.symbol}], params)
 
     def history(self, account: Account, params: Params) -> dict[str, Any]:
         """Ended orders, newest first."""

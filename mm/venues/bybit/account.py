@@ -102,10 +102,11 @@ class BybitAccount:
         ]
 
     async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
-        """What became of an order: among the live and recent ones, then in the history."""
-        params = {"symbol": symbol, "orderLinkId": client_order_id}
-        for query in (self._ex.privateGetV5OrderRealtime, self._ex.privateGetV5OrderHistory):
-            for o in _typed(await self._pages(query, params, _ORDERS_PAGE), wire.Order):
+        """What became of an order: among the open ones, those that ended lately, then in the history, which lags."""
+        named = {"symbol": symbol, "orderLinkId": client_order_id}
+        live, history = self._ex.privateGetV5OrderRealtime, self._ex.privateGetV5OrderHistory
+        for call, params in ((live, named), (live, {**named, "openOnly": "1"}), (history, named)):
+            for o in _typed(await self._pages(call, params, _ORDERS_PAGE), wire.Order):
                 if o.orderLinkId == client_order_id:
                     return _state(o)
         return None

@@ -28,6 +28,7 @@ def sandbox(
     flow: Annotated[str, typer.Option(help="'synth', or a store made by `data import`.")] = "synth",
     speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Of the flow, against the clock.")] = 1.0,
     duration: Annotated[str | None, typer.Option(help="How long, e.g. 60s. Default: until Ctrl-C.")] = None,
+    funding: Annotated[str | None, typer.Option(help="So often, e.g. 60s. Default: at the venue's hours.")] = None,
     show_keys: Annotated[bool, typer.Option("--show-keys", help="Print the accounts' keys.")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
@@ -43,13 +44,6 @@ def sandbox(
     from pathlib import Path
 
     from actors.sandbox import Options, run
-    from mm.core.units import parse_seconds
-    from mm.errors import ConfigError
-
-    try:
-        seconds = None if duration is None else parse_seconds(duration)
-    except ValueError as exc:
-        raise ConfigError(f"--duration: {exc}") from exc
 
     def ready(found: dict[str, Any]) -> None:
         say(found, as_json, lambda: _addresses(found))
@@ -58,9 +52,10 @@ def sandbox(
         elif not as_json:
             note(f"keys of the accounts: {found['keys']}")
 
+    seconds, every = _seconds(duration, "--duration"), _seconds(funding, "--funding")
     names, bases = _list(venues), [base.upper() for base in _list(instruments)]
     with _line(enabled=not as_json and sys.stderr.isatty()) as show:
-        summary = run(Options(names, bases, flow, speed, seconds), ready, show, note)
+        summary = run(Options(names, bases, flow, speed, seconds, every), ready, show, note)
     counts = {
         venue: {k: c[k] for k in ("orders", "fills", "public_messages")} for venue, c in summary["venues"].items()
     }
@@ -112,6 +107,16 @@ def stats(
     from actors.sandbox import stats as run_stats
 
     say(run_stats(venues or []), as_json)
+
+
+def _seconds(text: str | None, option: str) -> float | None:
+    from mm.core.units import parse_seconds
+    from mm.errors import ConfigError
+
+    try:
+        return None if text is None else parse_seconds(text)
+    except ValueError as exc:
+        raise ConfigError(f"{option}: {exc}") from exc
 
 
 def _list(text: str) -> list[str]:

@@ -21,9 +21,9 @@ from mm.data.synth import SynthSpec
 from mm.data.synth_like import market_params
 from mm.errors import ConfigError
 from mm.sandbox.faces import local_keys
-from mm.sandbox.fleet import seed_of
+from mm.sandbox.fleet import schedule, seed_of
 from mm.sandbox.process import ExchangeHandle, start_exchange
-from mm.sandbox.spec import HOST, AccountSpec, BackgroundSpec, ExchangeSpec
+from mm.sandbox.spec import HOST, AccountSpec, BackgroundSpec, ExchangeSpec, FundingSpec
 from mm.venues.registry import get_venue
 from mm.venues.specs import venue_spec
 
@@ -37,6 +37,7 @@ def exchange_spec(venue: VenueConfig, token: str, control_token: str = "", epoch
     ex = venue.exchange
     instruments: list[Instrument] = []
     background: dict[str, BackgroundSpec] = {}
+    funding: dict[str, FundingSpec] = {}
     for n, symbol in enumerate(venue.instruments):
         instrument = _listed(venue, symbol)
         flow = BackgroundSpec(
@@ -55,11 +56,15 @@ def exchange_spec(venue: VenueConfig, token: str, control_token: str = "", epoch
         taker = instrument.taker_fee if ex.taker_fee is None else ex.taker_fee
         instruments.append(replace(instrument, venue=venue.name, maker_fee=maker, taker_fee=taker))
         background[symbol] = flow
+        settlements = schedule(instrument, venue.kind, flow, ex.funding_every, format(ex.funding_rate, "f"))
+        if settlements is not None:
+            funding[symbol] = settlements
     held = {i.symbol: format(ex.inventory_base, "f") for i in instruments if i.kind == "spot"}
     account = AccountSpec(name=ACCOUNT, token=token, balance=format(ex.balance_usd, "f"), positions=held)
     return ExchangeSpec(
         control_token=control_token or secrets.token_hex(16), instruments=[i.to_dict() for i in instruments],
-        accounts=[account], background=background, name=venue.name, face="" if venue.kind == "native" else venue.kind,
+        accounts=[account], background=background, funding=funding, name=venue.name,
+        face="" if venue.kind == "native" else venue.kind,
     )  # fmt: skip
 
 

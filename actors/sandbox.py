@@ -50,6 +50,7 @@ class Options:
     flow: str = "synth"
     speed: float = 1.0
     duration_s: float | None = None
+    funding_every_s: float | None = None  # default: at the venue's hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,10 @@ def _started(options: Options, say: Callable[[str], None]) -> Any:
         if venue not in FACES:
             raise ConfigError(f"the local exchange has no face for {venue!r}; it has {', '.join(FACES)}")
     tokens = {venue: (secrets.token_hex(16), secrets.token_hex(16)) for venue in venues}
-    specs = fleet(venues, options.bases, options.flow, options.speed, time.time_ns(), tokens)
+    specs = fleet(
+        venues, options.bases, options.flow, options.speed, time.time_ns(), tokens,
+        funding_every_s=options.funding_every_s,
+    )  # fmt: skip
     logs = home() / "logs"
     handles: dict[str, ExchangeHandle] = {}
 

@@ -335,6 +335,8 @@ class EmbeddedExchange(Section):
     taker_fee: Fee | None = None
     balance_usd: Annotated[float, Field(gt=0)] = 10_000.0
     inventory_base: Annotated[float, Field(ge=0)] = 0.0  # spot: held from the start, of each instrument
+    funding_every: Annotated[Seconds, Field(ge=0.1)] | None = None  # default: the flow's, a synthetic one's the venue's
+    funding_rate: Fee = Decimal("0.0001")  # of each of these settlements
 
 
 class VenueConfig(Section):

@@ -10,8 +10,8 @@ from mm.core.instrument import Instrument
 from mm.data.store import Store
 from mm.data.synth_like import MID_USD, market_params
 from mm.errors import ConfigError
-from mm.sandbox.spec import AccountSpec, BackgroundSpec, ExchangeSpec
-from mm.venues.specs import venue_spec
+from mm.sandbox.spec import AccountSpec, BackgroundSpec, ExchangeSpec, FundingSpec
+from mm.venues.specs import SPECS, venue_spec
 
 ACCOUNT: Final = "desk"
 PERSONALITY: Final[Mapping[str, tuple[float, float]]] = {  # basis [bps] and delay [ms] against the shared fair price
@@ -33,11 +33,12 @@ def fleet(
     epoch_ns: int,
     tokens: Mapping[str, tuple[str, str]],
     seed: int = 1,
+    funding_every_s: float | None = None,
 ) -> dict[str, ExchangeSpec]:
     """One spec per venue. Raises ``ConfigError`` or ``DataError``.
 
     ``bases``: base currencies, each listed on every venue; ``flow``: "synth" or a store, which then plays its base
-    currency; ``tokens``: control token and account token by venue.
+    currency; ``tokens``: control token and account token by venue; ``funding_every_s``: default as ``schedule`` says.
     """
     stored = None if flow == "synth" else Store.open(flow)
     if stored is not None and (stored.instrument.base or "?") not in bases:
@@ -47,7 +48,7 @@ def fleet(
         spec = venue_spec(venue)
         basis_bps, delay_ms = PERSONALITY.get(venue, (0.0, 0.0))
         instruments = [spec.instrument(base) for base in bases]
-        background = {}
+        background, funding = {}, {}
         for instrument in instruments:
             one = BackgroundSpec(
                 kind="synth", speed=speed, basis_bps=basis_bps, delay_ms=delay_ms, epoch_ns=epoch_ns,
@@ -58,14 +59,29 @@ def fleet(
             else:
                 one.fair_seed, one.params = seed_of(seed, instrument.base), market_params(instrument)
             background[instrument.symbol] = one
+            settlements = schedule(instrument, venue, one, funding_every_s)
+            if settlements is not None:
+                funding[instrument.symbol] = settlements
         control, token = tokens[venue]
         held = {i.symbol: _inventory(i) for i in instruments if i.kind == "spot"}
         account = AccountSpec(name=ACCOUNT, token=token, balance=_BALANCE, positions=held)
         out[venue] = ExchangeSpec(
             control_token=control, instruments=[i.to_dict() for i in instruments], accounts=[account],
-            background=background, name=venue, face=venue,
+            background=background, funding=funding, name=venue, face=venue,
         )  # fmt: skip
     return out
+
+
+def schedule(
+    instrument: Instrument, venue: str, flow: BackgroundSpec, every_s: float | None, rate: str = "0.0001"
+) -> FundingSpec | None:
+    """When a contract settles funding: as told, else a synthetic flow at the venue's hours and a store as recorded."""
+    if instrument.kind == "spot":
+        return None
+    hours = venue_spec(venue).funding_interval_h if venue in SPECS and flow.kind == "synth" else None
+    if every_s is None and hours is not None:
+        every_s = hours * 3600
+    return None if every_s is None else FundingSpec(interval_s=every_s, rate=rate)
 
 
 def _inventory(instrument: Instrument) -> str:

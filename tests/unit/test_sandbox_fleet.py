@@ -42,6 +42,19 @@ def test_five_venues_share_a_price_and_differ_in_the_rest() -> None:
     assert specs["bybit"].accounts[0].positions == {}
 
 
+def test_funding_at_the_venues_hours_or_as_told(tmp_path: Path) -> None:
+    specs = fleet(VENUES, ["BTC"], "synth", 1.0, 77, TOKENS)
+    every = {venue: [f.interval_s / 3600 for f in spec.funding.values()] for venue, spec in specs.items()}
+    assert every == {"bybit": [8], "mexc": [], "hyperliquid": [1], "apex": [1], "paradex": [8]}
+    told = fleet(["bybit"], ["BTC"], "synth", 1.0, 77, TOKENS, funding_every_s=60.0)
+    assert told["bybit"].funding["BTCUSDT"].interval_s == 60
+    own = {"name": "bybit", "kind": "bybit", "instruments": ["BTCUSDT"], "exchange": {"funding_every": "60s"}}
+    (mine,) = exchange_spec(VenueConfig.model_validate(own), "token-of-the-desk").funding.values()
+    assert (mine.interval_s, mine.rate) == (60, "0.0001")
+    path = str(write_synth(tmp_path / "tape", SynthSpec(), 1, 2.0).path)
+    assert fleet(["bybit"], ["BTC"], path, 1.0, 77, TOKENS)["bybit"].funding == {}  # as recorded
+
+
 def test_a_store_is_played_where_its_currency_trades(tmp_path: Path) -> None:
     path = str(write_synth(tmp_path / "tape", SynthSpec(), 1, 2.0).path)
     specs = fleet(["hyperliquid"], ["BTC", "ETH"], path, 1.0, 77, TOKENS)

@@ -120,6 +120,22 @@ class _Locked:
         self._lock.release()
 
 
+class ForClient:
+    """The budget as a venue's client sees it: the executor takes for new and changed orders before it accepts them."""
+
+    def __init__(self, shared: SharedBudget) -> None:
+        self._shared = shared
+
+    async def take(self, kind: str) -> None:
+        """Wait until a cancel or a question may be sent."""
+        if kind not in ("place", "amend"):
+            await self._shared.take(kind)
+
+    def note(self, kind: str) -> None:
+        """Count one that goes in any case."""
+        self._shared.note(kind)
+
+
 def account_budget(kind: str, network: str, keys: Mapping[str, str], rules: Sequence[RateRule]) -> SharedBudget:
     """The budget of an account (``keys`` empty: of this machine's public requests), by a name that shows no key."""
     account = hashlib.sha256(repr(sorted(keys.items())).encode()).hexdigest()[:16] if keys else "public"

@@ -20,6 +20,7 @@ import zmq
 
 from actors import exchanges, keys
 from actors.base import LoopActor
+from actors.budget import ForClient, SharedBudget
 from actors.executor_book import Book
 from actors.home import Latch, clear_latch, read_latch, write_latch
 from actors.outcomes import Outcomes
@@ -27,7 +28,7 @@ from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, 
 from actors.wire import pack_execs
 from mm.core.types import PLACE, REJECT
 from mm.errors import DataError, RaymakerError, VenueUnreachable
-from mm.strategy.executor_core import Command
+from mm.strategy.executor_core import RATE_BUDGET, Command
 from mm.strategy.orders import client_order_id
 from mm.venues.base import AccountNews, OpenOrder
 from mm.venues.registry import get_venue
@@ -49,6 +50,7 @@ class ExecutorActor(LoopActor):
     reconnects = bad_frames = pulls = sent = venue_rejects = 0
     last_error = pull_reason = ""
     _quoter_waits = False
+    _budget: SharedBudget | None = None
     _to_keep: Latch | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -62,8 +64,8 @@ class ExecutorActor(LoopActor):
         self._symbols = list(spec.venue_config.instruments)
         venue = get_venue(spec.venue_config.adapter)
         account = keys.read(spec.run_id, spec.venue_config.name)
-        budget = exchanges.budget(spec.venue_config, account)
-        own: dict[str, Any] = {"symbols": self._symbols} | ({"budget": budget} if budget else {})
+        self._budget = exchanges.budget(spec.venue_config, account)
+        own: dict[str, Any] = {"symbols": self._symbols} | ({"budget": ForClient(self._budget)} if self._budget else {})
         if spec.venue_config.paper:
             fills_path = spec.path("paper", f"{spec.venue_config.name}.jsonl")
             own |= exchanges.paper_options(spec.cfg) | {"fills_path": fills_path}
@@ -254,7 +256,7 @@ class ExecutorActor(LoopActor):
             if c.op != PLACE:
                 if self.core.cancel(c.instrument, c.id, now_ns):  # else it has ended; the report is on its way
                     passed.append(c)
-            elif verdict := self.core.place(c, m.b, now_ns):
+            elif verdict := self._verdict(c, m.b, now_ns):
                 self.book.refused(c, verdict)
                 if m.b == self.core.epoch:
                     self._publish(self.core.rejection(c, now_ns), [])
@@ -273,6 +275,12 @@ class ExecutorActor(LoopActor):
             return
         if m.t_mono_ns:  # the loop writes its sockets at the end of the turn: take the time in the next one
             asyncio.get_running_loop().call_soon(self._note_latency, m.t_mono_ns)
+
+    def _verdict(self, c: Command, epoch: int, now_ns: int) -> int:
+        """Budget first: an order that waited for it would be in the table and not on its way."""
+        if self._budget is not None and self._budget.try_take("place"):
+            return self.core.refuse(RATE_BUDGET)
+        return self.core.place(c, epoch, now_ns)
 
     def _note_latency(self, read_mono_ns: int) -> None:
         if len(self._latencies) < _MAX_LATENCIES:

@@ -41,9 +41,10 @@ OLD_EPOCH: Final = NOT_READY + 1
 USED_ID: Final = NOT_READY + 2
 SIDE_UNKNOWN: Final = NOT_READY + 3
 NO_SLOT: Final = NOT_READY + 4
+RATE_BUDGET: Final = NOT_READY + 5
 VERDICTS: Final = (
     *GATE_REASONS, "executor_not_ready", "decided_before_resync", "order_id_used", "side_outcome_unknown",
-    "no_order_slot",
+    "no_order_slot", "rate_budget",
 )  # fmt: skip
 
 PORTFOLIO: Final = (
@@ -149,6 +150,11 @@ class ExecutorCore:
             verdict = try_place(limits, params, states, orders, c.id, c.side, c.tick, c.lots, now_ns)
         if verdict == PASS:
             self.next_order = c.id + 1
+        self.verdicts[verdict] += 1
+        return verdict
+
+    def refuse(self, verdict: int) -> int:
+        """Count a refusal that was decided elsewhere; returns it."""
         self.verdicts[verdict] += 1
         return verdict
 

@@ -221,3 +221,19 @@ def test_a_torn_write_does_not_spoil_what_follows(tmp_path, monkeypatch):
     monkeypatch.undo()
     journal.append({"t": "c"})
     assert [r["t"] for r in read_journal(journal.path)] == ["a", "c"]
+
+
+def test_an_order_beyond_the_budget_is_refused_and_never_waits(spec):
+    class Spent:
+        def try_take(self, kind):
+            assert kind == "place"
+            return 10**9
+
+    venue = Venue()
+    me = shell(spec, venue)
+    me._budget = Spent()
+    asyncio.run(me._commands(orders((1, 1))))
+    assert venue.calls == []
+    assert me.core.working(0) == 0
+    assert me.core.refusals() == {"rate_budget": 1}
+    assert transport.EXECS in me._out[transport.QUOTER].kinds()  # the quoter hears of it

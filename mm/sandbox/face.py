@@ -290,7 +290,7 @@ class Face(ABC):
             await asyncio.sleep(faults.request_delay_s)
         try:
             response = await handler(request)
-        except web.HTTPNotFound:
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
             self.counts["unknown_routes"] += 1
             log.warning("%s: no such route: %s %s", self.venue, request.method, request.path)
             response = self.unknown_route_response(request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -13,11 +14,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from mm.core.types import BID, SELL
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces import apex_orders, apex_socket
 from mm.sandbox.faces.apex import ApexFace, local_keys
+from mm.sandbox.faces.apex_auth import sign
 from mm.venues.apex.client import ApexTradingClient
 from mm.venues.apex.rest import Keys, Tuning, judge
 from mm.venues.apex.shim import load
@@ -398,3 +401,91 @@ def test_everything_goes_through_the_proxy() -> None:
                 await one.close()
 
     asyncio.run(run())
+
+
+ODD = (
+    "",
+    "0",
+    "-1",
+    "1e400",
+    "NaN",
+    "²",
+    "٣",
+    "9" * 400,
+    "1e17",
+    "true",
+    "[]",
+    "{}",
+    '[{"clientId":null}]',
+    "\x00",
+    "\ud7ff",
+    "BTC-USDT",
+)
+PATHS = (
+    "order", "batch-orders", "delete-order", "delete-client-order-id", "delete-open-orders", "set-initial-margin-rate",
+    "account", "open-orders", "order-by-client-order-id", "history-orders", "fills", "funding", "depth", "klines",
+    "history-funding", "ticker", "trades",
+)  # fmt: skip
+NAMES = (
+    "symbol", "side", "type", "timeInForce", "size", "price", "limitFee", "expiration", "clientId", "signature", "id",
+    "orders", "initialMarginRate", "limit", "page", "beginTimeInclusive", "interval", "start",
+)  # fmt: skip
+
+
+def test_nothing_that_a_client_says_breaks_the_face() -> None:
+    async def run() -> None:
+        rng = random.Random(5)
+        async with local() as rig, aiohttp.ClientSession(f"http://127.0.0.1:{rig.face_port}") as session:
+            keys = local_keys(next(rig.unused).spec.token)
+            good = {
+                "symbol": rig.symbol, "side": "BUY", "type": "LIMIT", "timeInForce": "POST_ONLY", "size": "0.01",
+                "price": "59000", "limitFee": "1", "expiration": "9" * 13, "clientId": "X",
+                "signature": "0x" + "0" * 128,
+            }  # fmt: skip
+            rig.fault()
+            assert rig.face is not None
+            rig.face.limited = False
+            for _ in range(400):
+                path, post = f"/api/v3/{rng.choice(PATHS)}", rng.random() < 0.6
+                form = (good if rng.random() < 0.7 else {}) | {
+                    rng.choice(NAMES): rng.choice(ODD) for _ in range(rng.randint(0, 3))
+                }
+                stamp = rng.choice(("²", "9" * 30)) if rng.random() < 0.05 else str(time.time_ns() // 1_000_000)
+                if not post:
+                    path = str(URL(path).with_query(form))
+                signature = sign(keys["api_secret"], stamp, "POST" if post else "GET", path, form if post else {})
+                headers = {
+                    "APEX-API-KEY": keys["api_key"], "APEX-PASSPHRASE": keys["passphrase"], "APEX-TIMESTAMP": stamp,
+                    "APEX-SIGNATURE": signature,
+                }  # fmt: skip
+                body = form if rng.random() < 0.95 else b"\xff\xfe=\x00"
+                ask = (
+                    session.post(path, data=body, headers=headers)
+                    if post
+                    else session.get(URL(path, encoded=True), headers=headers)
+                )
+                async with ask as answer:
+                    assert answer.status < 500, (path, form, await answer.text())
+                    assert isinstance(await answer.json(), dict)
+            for kind in ("public", "private"):
+                ws = await session.ws_connect(f"/realtime_{kind}")
+                for said in (
+                    b"\xff", b"[]", b'{"op":1}', b'{"op":"subscribe"}', b'{"op":"subscribe","args":[1]}',
+                    b'{"op":"subscribe","args":["orderBook999.H.BTCUSDT"]}', b'{"op":"x","args":["y"]}',
+                ):  # fmt: skip
+                    await ws.send_bytes(said)
+                    assert json.loads((await ws.receive()).data)["success"] is False or said == b'{"op":"subscribe"}'
+                for arg in ("", "[]", '{"type":"login"}', json.dumps({**LOGIN, "timestamp": "²"}), json.dumps(LOGIN)):
+                    other = await session.ws_connect("/realtime_private")
+                    await other.send_str(json.dumps({"op": "login", "args": [arg]}))
+                    assert json.loads((await other.receive()).data)["success"] is False
+                    await other.close()
+                await ws.close()
+
+    asyncio.run(run())
+
+
+LOGIN = {
+    "type": "login", "topics": [], "httpMethod": "GET", "requestPath": "/ws/accounts", "apiKey": "nobody",
+    "passphrase": "", "timestamp": 10**40, "signature": "",
+}  # fmt: skip

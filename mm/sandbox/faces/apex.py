@@ -162,8 +162,9 @@ class ApexFace(Face):
         """A handler that knows its account."""
 
         async def handle(request: web.Request) -> web.Response:
-            form = dict(parse_qsl(await request.text(), keep_blank_values=True)) if request.method == "POST" else {}
+            said = (await request.read()).decode(errors="replace") if request.method == "POST" else ""
             try:
+                form = dict(parse_qsl(said, keep_blank_values=True))
                 account = self._authenticate(request, form)
                 if not self.limit(account, request.method):
                     return self.rate_limited_response()
@@ -181,7 +182,7 @@ class ApexFace(Face):
         if account is None or request.headers.get("APEX-PASSPHRASE") != keys["passphrase"]:
             raise Refusal(10002, "", f"Api credential is invalid [apiKey={said}]!")
         stamp = request.headers.get("APEX-TIMESTAMP", "")
-        if not stamp.isdigit() or abs(int(stamp) - self.now_ns() // 1_000_000) > apex_auth.MAX_SKEW_MS:
+        if not apex_auth.is_fresh(stamp, self.now_ns()):
             raise Refusal(20002, "", "timestamp expired")
         signature = apex_auth.sign(keys["api_secret"], stamp, request.method, request.raw_path, form)
         if not hmac.compare_digest(signature, request.headers.get("APEX-SIGNATURE", "")):

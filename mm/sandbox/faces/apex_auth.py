@@ -52,6 +52,13 @@ def sign(secret: str, stamp: str, method: str, path: str, form: Mapping[str, str
     return base64.standard_b64encode(hmac.new(key, said.encode(), hashlib.sha256).digest()).decode()
 
 
+def is_fresh(stamp: str, now_ns: int) -> bool:
+    """Whether a request was stamped (milliseconds) about now."""
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 16):
+        return False
+    return abs(int(stamp) - now_ns // 1_000_000) <= MAX_SKEW_MS
+
+
 class ZkVerifier:
     """Checks the orders of one account."""
 
@@ -76,7 +83,7 @@ class ZkVerifier:
             )  # fmt: skip
             message = self._sdk.Contract(builder).get_bytes()
             return bool(self._sdk.verify_musig(self._sdk.ZkLinkSignature(self.l2_key, signature), message))
-        except (self._sdk.InternalError, ValueError, OverflowError):  # numbers that no contract can hold
+        except (self._sdk.InternalError, ValueError, ArithmeticError):  # numbers that no contract can hold
             return False
 
 

@@ -53,7 +53,8 @@ def read_order(
     if price <= 0:
         raise Refusal(3, "ORDER_PRICE_MUST_GREETER_ZERO", f"Price must greater than 0. {price}")
     expiration = form.get("expiration", "")
-    if not expiration.isdigit() or int(expiration) <= now_ns // 1_000_000:
+    timely = expiration.isascii() and expiration.isdigit() and len(expiration) < 16
+    if not timely or int(expiration) <= now_ns // 1_000_000:
         raise Refusal(3, "ORDER_INVALID_EXPIRATION", "The order has expired.")
     request = wire.Place(
         symbol=form["symbol"],

@@ -213,7 +213,7 @@ class Sockets:
             raise SessionEnd(1000, "msg param error") from None
         account, keys = self._accounts.get(said.api_key, (None, {}))
         stamp = str(said.timestamp)
-        fresh = stamp.isdigit() and abs(int(stamp) - self._now_ns() // 1_000_000) <= apex_auth.MAX_SKEW_MS
+        fresh = apex_auth.is_fresh(stamp, self._now_ns())
         signed = account is not None and said.signature == apex_auth.sign(
             keys["api_secret"], stamp, "GET", apex_auth.SOCKET_PATH, {}
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import websockets
 
 from mm.core.types import EXEC_NAMES, SELL
 from mm.errors import ConfigError, VenueUnreachable
@@ -306,6 +307,34 @@ def test_requests_under_way_when_the_socket_ends_are_unknown() -> None:
             d.one.face.drop("private", hard=True)
             await until(lambda: d.unknown == [f"{PREFIX}-1"])
             await asyncio.wait_for(d.client.closed(), 2)
+
+    asyncio.run(run())
+
+
+def test_what_was_not_sent_is_refused_and_what_may_have_been_sent_is_unknown() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            rest, socket = d.client._made, d.client._socket
+            assert rest is not None
+            assert socket is not None
+
+            async def refuse(*_: Any) -> Any:
+                raise websockets.ConnectionClosedError(None, None)  # has a code, and is no answer
+
+            socket._send_request = refuse  # type: ignore[method-assign]
+            await d.place(1)
+            await until(lambda: d.unknown == [f"{PREFIX}-1"])
+            signing = rest.sign
+
+            async def ends_meanwhile(order: dict[str, Any]) -> dict[str, Any]:
+                socket.end("gone")
+                return await signing(order)
+
+            rest.sign = ends_meanwhile  # type: ignore[method-assign]
+            await d.place(2)
+            await d.hears(("reject", 2))
+            assert d.told == [("reject", 2)]
+            assert d.one.account.n_orders == 0
 
     asyncio.run(run())
 

@@ -29,7 +29,7 @@ from mm.venues.base import (
 )
 from mm.venues.paradex import wire
 from mm.venues.paradex.account import ParadexAccount, read
-from mm.venues.paradex.link import Link
+from mm.venues.paradex.link import Link, Refusal
 from mm.venues.paradex.spec import instrument_of
 from mm.venues.sends import Sends
 from mm.venues.settings import Endpoints
@@ -45,8 +45,6 @@ MAX_BATCH: Final = 50
 _REFRESH_S: Final = 30.0  # before its end a token is renewed
 _RETRY_S: Final = 1.0
 _SIDES: Final = {1: "BUY", -1: "SELL"}
-_UNSURE: Final = (-32603,)  # internal error: it may have been executed
-_UNSURE_WORDS: Final = ("RATE_LIMIT", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR")
 
 
 class ParadexPublicClient(Link):
@@ -93,7 +91,7 @@ class ParadexPublicClient(Link):
     async def resync(self, symbol: str) -> None:
         """Subscribe the book again: it begins with the whole book."""
         socket, channel = self._open_socket(), wire.BOOK.format(symbol)
-        with suppress(Exception):  # not subscribed: then the next request tells
+        with suppress(Refusal):  # not subscribed: then the next request tells
             await socket.ask("unsubscribe", {"channel": channel})
         await socket.subscribe_all([channel])
 
@@ -147,7 +145,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
             with suppress(VenueUnreachable):
                 await rest.sync_clock()
                 await rest.renew()
-                with suppress(Exception):  # its word about a log-in that it does not need
+                with suppress(Refusal):  # its word about a log-in that it does not need
                     await socket.ask("auth", {"bearer": rest.account.jwt_token})
                 continue
             await asyncio.sleep(_RETRY_S)
@@ -194,7 +192,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         socket = self._open_socket()
         try:
             answer = await socket.ask("order.cancel_on_disconnect", {"enabled": timeout_s > 0})
-        except Exception as exc:
+        except Refusal as exc:
             raise VenueUnreachable(f"paradex: cancel on disconnect was not set: {exc}") from exc
         if answer.get("enabled") is not (timeout_s > 0):
             raise VenueUnreachable(f"paradex: cancel on disconnect was not set: {answer}")
@@ -206,9 +204,8 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         try:
             await self._sends.start(self._place(orders, op))
         except BaseException:  # cancelled while it waited for its place: it will not be sent
-            for cid, event in events.items():
-                self._placing.pop(cid, None)
-                event.set()
+            for cid in events:
+                self._placing.pop(cid, asyncio.Event()).set()
             raise
 
     async def _place(self, orders: Sequence[OrderRequest], op: replies.Op) -> None:
@@ -219,6 +216,21 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
             )
             for o in orders
         ]  # fmt: skip
+        outcome: Any
+        try:
+            outcome = await self._submit(asked)
+        except Exception as exc:  # noqa: BLE001  every failure is an outcome, and ``_say`` tells which
+            outcome = exc
+        finally:
+            self._written(asked)
+        if len(asked) > 1 and not isinstance(outcome, Exception):
+            self._say_each(asked, outcome)
+        else:
+            for reply in asked:
+                self._say(reply, outcome)
+
+    async def _submit(self, asked: Sequence[replies.Reply]) -> Any:
+        """The venue's answer to orders; raises ``Refusal`` also for those that were not sent."""
         try:
             await self._take("place")  # a batch counts as one
             socket, rest = self._open_socket(), await self._rest()
@@ -227,65 +239,64 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
                 await rest.sync_clock()
             now_ms = rest.now_ms()
             signed = await asyncio.gather(*(rest.sign(_payload(reply, now_ms)) for reply in asked))
-            if len(signed) == 1:
-                asking = asyncio.ensure_future(socket.ask("order.create", signed[0]))
-            else:
-                asking = asyncio.ensure_future(socket.ask("order.create_batch", signed))
-            await asyncio.sleep(0)  # now it is written
-            for reply in asked:
-                self._placing.pop(reply.cid, asyncio.Event()).set()
-            result = await asking
-        except Exception as exc:  # noqa: BLE001  every failure is an outcome, and ``_say`` tells which
-            for reply in asked:
-                self._say(reply, exc)
-        else:
-            if len(signed) == 1:
-                self._say(asked[0], result)
-            else:
-                self._say_each(asked, result)
-        finally:
-            for reply in asked:
-                self._placing.pop(reply.cid, asyncio.Event()).set()
+            self._open_socket()
+        except Exception as exc:
+            raise Refusal("not sent", f"{type(exc).__name__}: {exc}") from exc
+        method, params = ("order.create", signed[0]) if len(signed) == 1 else ("order.create_batch", signed)
+        asking = asyncio.ensure_future(socket.ask(method, params))
+        await asyncio.sleep(0)  # now it is written
+        self._written(asked)
+        return await asking
+
+    def _written(self, asked: Sequence[replies.Reply]) -> None:
+        """Whoever wants to cancel these orders need not wait any more."""
+        for reply in asked:
+            event = self._placing.pop(reply.cid, None)
+            if event is not None:
+                event.set()
 
     async def _cancel(self, symbol: str, cid: str) -> None:
         reply = replies.Reply(raymaker="ok", op="cancel", symbol=symbol, cid=cid)
+        outcome: Any
         try:
             if cid in self._placing:
                 await asyncio.wait_for(self._placing[cid].wait(), self._timeout_s)
             await self._take("cancel")
-            self._say(reply, await self._open_socket().ask("order.cancel", {"client_id": cid, "market": symbol}))
+            outcome = await self._open_socket().ask("order.cancel", {"client_id": cid, "market": symbol})
         except Exception as exc:  # noqa: BLE001  see ``_place``
-            self._say(reply, exc)
+            outcome = exc
+        self._say(reply, outcome)
 
     async def _amend(self, symbol: str, cid: str, price: Decimal, size: Decimal) -> None:
         reply = replies.Reply(
             raymaker="ok", op="amend", symbol=symbol, cid=cid, px=format(price, "f"), qty=format(size, "f")
         )
+        outcome: Any
         try:
-            await self._take("amend")
-            rest, socket = await self._rest(), self._open_socket()
-            found = await self._find(cid)
-            if found is None:
-                self._say(reply, _No("CLIENT_ORDER_ID_NOT_FOUND"))
-                return
-            filled = Decimal(found.size) - Decimal(found.remaining_size)
-            reply.side = wire.SIDE_SIGN[found.side]
-            whole = msgspec.structs.replace(reply, qty=format(size + filled, "f"))
-            signed = await rest.sign({**_payload(whole, rest.now_ms()), "id": found.id})
-            self._say(reply, await socket.ask("order.modify", signed))
+            outcome = await self._modify(reply, size)
         except Exception as exc:  # noqa: BLE001  see ``_place``
-            self._say(reply, exc)
+            outcome = exc
+        self._say(reply, outcome)
+
+    async def _modify(self, reply: replies.Reply, size: Decimal) -> Any:
+        await self._take("amend")
+        rest, socket = await self._rest(), self._open_socket()
+        found = await self._find(reply.cid)
+        if found is None:
+            raise Refusal("", "CLIENT_ORDER_ID_NOT_FOUND")
+        filled = Decimal(found.size) - Decimal(found.remaining_size)
+        reply.side = wire.SIDE_SIGN[found.side]
+        whole = msgspec.structs.replace(reply, qty=format(size + filled, "f"))
+        signed = await rest.sign({**_payload(whole, rest.now_ms()), "id": found.id})
+        return await socket.ask("order.modify", signed)
 
     def _say(self, reply: replies.Reply, outcome: Any) -> None:
         """Hand an outcome to the codec: an answer, a refusal, or nobody knows."""
-        if isinstance(outcome, BaseException):
-            words = getattr(outcome, "message", None) or str(outcome) or type(outcome).__name__
-            reply.text = f"{words} {getattr(outcome, 'data', None) or ''}".strip()
-            code = getattr(outcome, "code", None)
-            reply.code = "" if code is None else str(code)
-            sure = code is not None and code not in _UNSURE and not any(w in reply.text for w in _UNSURE_WORDS)
-            reply.raymaker = "no" if sure else "unknown"
+        if isinstance(outcome, Refusal):
+            reply.raymaker, reply.code, reply.text = "no", outcome.code, str(outcome)
             self._clock_doubt = self._clock_doubt or "INVALID_TIMESTAMP" in reply.text
+        elif isinstance(outcome, BaseException):
+            reply.raymaker, reply.text = "unknown", str(outcome) or type(outcome).__name__
         else:
             reply.body = outcome
         if self._on_frame is None:
@@ -304,7 +315,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
             error = errors[k] if isinstance(errors, list) and k < len(errors) else None
             order = orders[k] if isinstance(orders, list) and k < len(orders) else None
             if error:
-                self._say(reply, _No(f"{error.get('error')}: {error.get('message')}"))
+                self._say(reply, Refusal(str(error.get("error")), str(error.get("message"))))
             elif order:
                 self._say(reply, order)
             else:
@@ -328,12 +339,6 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         """End the connection and the threads."""
         await self._leave()
         await super().close()
-
-
-class _No(Exception):
-    """A refusal inside an answer."""
-
-    code = "no"
 
 
 def _payload(reply: replies.Reply, now_ms: int) -> dict[str, Any]:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:  # the library takes two seconds and 130 MB: only whoever conn
     from mm.venues.paradex.socket import Socket
 
 
+class Refusal(Exception):
+    """An answer over the WebSocket that says no: nothing was done."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class Link:
     """See the module."""
 

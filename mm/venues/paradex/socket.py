@@ -19,7 +19,10 @@ from paradex_py.api.ws_client import ParadexWebsocketClient, WsRpcError
 from mm.errors import VenueUnreachable
 from mm.venues.base import OnFrame
 from mm.venues.paradex import sbe
+from mm.venues.paradex.link import Refusal
 
+_INTERNAL: Final = -32603
+_UNSURE_WORDS: Final = ("RATE_LIMIT", "SERVICE_UNAVAILABLE", "INTERNAL_ERROR")
 _PUSH: Final = b'"method":"subscription"'
 _HEAD: Final = 80  # bytes in which a push says that it is one
 _LAG_S: Final = 0.5  # our own loop was late: it may be us who did not read
@@ -74,25 +77,37 @@ class Socket(ParadexWebsocketClient):
         self._watcher = asyncio.create_task(self._watch())
 
     async def ask(self, method: str, params: Any) -> Any:
-        """The result of a request; raises ``VenueUnreachable`` for none and ``WsRpcError`` for a refusal."""
+        """The result of a request; raises ``VenueUnreachable`` for none and ``Refusal``.
+
+        The venue's "internal error", "unavailable" and "too many" are no answers: it may or may not have been done.
+        """
         try:
             return await self._send_request(method, params, self._timeout_s)
-        except (TimeoutError, ConnectionError) as exc:
+        except WsRpcError as exc:
+            text = f"{exc.message} {exc.data or ''}".strip()
+            if exc.code == _INTERNAL or any(word in text for word in _UNSURE_WORDS):
+                raise VenueUnreachable(f"paradex: {method}: {text}") from exc
+            raise Refusal(str(exc.code), text) from exc
+        except (TimeoutError, ConnectionError, websockets.ConnectionClosed) as exc:
             raise VenueUnreachable(f"paradex: no answer to {method} ({str(exc) or 'timed out'})") from exc
 
     async def subscribe_all(self, channels: list[str]) -> None:
         """Subscribe, each acknowledged; raises ``VenueUnreachable``."""
         try:
             await asyncio.gather(*(self.ask("subscribe", {"channel": channel}) for channel in channels))
-        except WsRpcError as exc:
-            raise VenueUnreachable(f"paradex: a subscription was refused: {exc} {exc.data or ''}") from exc
+        except Refusal as exc:
+            raise VenueUnreachable(f"paradex: a subscription was refused: {exc}") from exc
 
     def end(self, reason: str) -> None:
         """The connection is over; whoever waits for an answer is told."""
         if self.ended.done():
             return
         self.ended.set_result(reason)
+        waiting = list(self._pending_requests.values())
         self._cancel_pending_requests(ConnectionError(reason))
+        for future in waiting:
+            if not future.cancelled():
+                future.exception()  # asked for, also where nobody waits: the request may still be in ``send``
         self._abort()
 
     async def shut(self) -> None:

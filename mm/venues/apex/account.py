@@ -17,7 +17,13 @@ from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Po
 _PAGE: Final = 100
 _MAX_PAGES: Final = 200
 _KEPT_IDS: Final = 20_000
-_STATUS: Final = {"PENDING": "open", "OPEN": "open", "UNTRIGGERED": "open", "FILLED": "filled"}
+_STATUS: Final = {
+    "PENDING": "open",
+    "OPEN": "open",
+    "PARTIALLY_FILLED": "open",
+    "UNTRIGGERED": "open",
+    "FILLED": "filled",
+}
 _FAILED_FILLS: Final = ("FAILED_CENSOR_FAILURE", "FAILED_L2_REJECTED")
 Dated = TypeVar("Dated", FillRecord, FundingPayment)
 
@@ -65,7 +71,7 @@ class Account:
     async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
         """What became of an order; None: the venue does not know it."""
         outcome = await self._queries.send(lambda library: library.get_order_by_client_order_id_v3(id=client_order_id))
-        if outcome.end == "no" and outcome.text == "ORDER_NOT_FOUND":
+        if outcome.end == "no" and outcome.text == wire.NOT_FOUND:
             return None
         if outcome.end != "ok":
             raise VenueUnreachable(f"apex: order {client_order_id} of {symbol}: {outcome.text}")

@@ -109,8 +109,8 @@ class ApexTradingClient(Account, NotOffered):
         account = await self._orders.ask(lambda library: library.get_account_v3())
         if not isinstance(account, dict) or not str(account.get("id", "")).isdigit():
             raise VenueUnreachable("apex: the account has no number")
-        own = self._orders.l2_key()
-        if account.get("l2Key") and str(account["l2Key"]).lower() != own.lower():
+        stated, own = str(account.get("l2Key") or "").lower(), self._orders.l2_key().lower()
+        if stated and stated.removeprefix("0x") != own.removeprefix("0x"):
             raise ConfigError(
                 "venue apex: zk_seeds are not those of the account of api_key: its orders would be refused"
             )
@@ -164,7 +164,7 @@ class ApexTradingClient(Account, NotOffered):
         await asyncio.wait([asked], timeout=_COUNT_S)
         outcome = await self._halt.send(lambda library: library.delete_open_orders_v3())
         listed = await asked
-        if outcome.end != "ok":
+        if outcome.end != "ok" and outcome.text != wire.NOT_FOUND:
             raise VenueUnreachable(f"apex: cancel all: {outcome.text}")
         return len(listed.data) if listed.end == "ok" and isinstance(listed.data, list) else 0
 

@@ -47,7 +47,7 @@ class AccountDecoder:
         self._index = {instrument.symbol: i for i, instrument in enumerate(instruments)}
         self._own_id = own_id
         self._orders: dict[str, _Known] = {}
-        self._fills: dict[str, None] = {}  # ids of fills that were reported
+        self._fills: dict[str, None] = {}  # order and fill ids of what was reported
         self._held: dict[str, list[wire.Fill]] = {}  # by the venue's order id: fills of orders nothing has named yet
         self._sides: dict[tuple[str, str], Decimal] = {}
         self._paid: dict[tuple[str, str], Decimal] = {}
@@ -93,7 +93,7 @@ class AccountDecoder:
         known = self._order(order.id)
         if order.status == "PENDING":
             known.pending = True
-        elif order.status == "OPEN" and not known.opened and not known.ended:
+        elif order.status in ("OPEN", "PARTIALLY_FILLED") and not known.opened and not known.ended:
             known.opened = True
             return [self._report(order, known, ACK, "", ts_recv_ns)]
         return []
@@ -119,7 +119,8 @@ class AccountDecoder:
             self._held.setdefault(fill.order_id, []).append(fill)
             _trim(self._held)
             return []
-        if fill.id in self._fills:
+        seen = f"{fill.order_id}:{fill.id}"
+        if seen in self._fills:
             return []
         i, units = self._find(fill.symbol)
         lots, tick, side = units.lots(fill.size), units.ticks(fill.price), _side(fill.side)
@@ -128,7 +129,7 @@ class AccountDecoder:
         detail = ExecDetail(cid, fill.order_id, fill.id, fee=decimal(fill.fee))
         ts = fill.created_at * 1_000_000
         row = (ts, ts_recv_ns, self._own_id(cid), lots, tick, i, side, FILL, int(fill.liquidity == "MAKER"))
-        self._fills[fill.id] = None
+        self._fills[seen] = None
         _trim(self._fills)
         if known is not None:
             known.filled += lots

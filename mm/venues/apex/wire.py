@@ -178,6 +178,7 @@ class Answer(msgspec.Struct):
 
 UNDECIDED_CODES: Final = frozenset({"403", "429", "500", "503", "10003", "10004"})  # the request may have been taken
 UNDECIDED_KEYS: Final = frozenset({"UNKNOWN"})
+NOT_FOUND: Final = "ORDER_NOT_FOUND"
 
 decode_frame = msgspec.json.Decoder(Frame).decode
 decode_book = msgspec.json.Decoder(Book).decode

@@ -375,25 +375,32 @@ def calibrate(
 # --- data ------------------------------------------------------------------------------------------------------------
 @data_app.command("import")
 def data_import(
-    files: Annotated[list[Path], typer.Argument(help="Raw files in order, plain or .gz.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Files in order of time: plain, .gz, .zip, .lz4, .npz, .parquet.")
+    ],
     out: Annotated[Path, typer.Option(help="The store to write.")],
-    fmt: Annotated[str, typer.Option("--format", help="Format of the files.")] = "binance-collector",
-    market: Annotated[str, typer.Option(help="usdm, spot or cm.")] = "usdm",
+    fmt: Annotated[
+        str, typer.Option("--format", help="auto, binance-collector, bybit, hyperliquid, tardis, hftbacktest, ohlcv.")
+    ] = "auto",
+    market: Annotated[str, typer.Option(help="linear (usdm), spot or inverse (cm).")] = "usdm",
     symbol: Annotated[str | None, typer.Option(help="Expected symbol; default: the one in the file.")] = None,
     tick_size: Annotated[str | None, typer.Option(help="Price step; default: known or inferred.")] = None,
     lot_size: Annotated[str | None, typer.Option(help="Size step; default: known or inferred.")] = None,
+    max_bad: Annotated[int, typer.Option(min=0, help="More bad lines than this and the import fails.")] = 10_000,
     as_json: Json = False,
 ) -> None:
-    """Raw collector files to a memory-mapped store, with a quality report.
+    """Recorded or downloaded files to a memory-mapped store, with a quality report. Books and trades are merged.
 
-    Example: python cli.py data import --format binance-collector --market usdm btcusdt_20240808.gz --out data/btc
+    Example: python cli.py data import 2024-05-01_BTCUSDT_ob500.data.zip BTCUSDT2024-05-01.csv.gz --out data/btc
     """
     from mm.data.importers import import_files
     from mm.data.quality import render
 
     tick, lot = _decimal(tick_size, "--tick-size"), _decimal(lot_size, "--lot-size")
     with _progress("import") as bar:
-        report = import_files(fmt, market, files, out, symbol=symbol, tick_size=tick, lot_size=lot, progress=bar)
+        report = import_files(
+            fmt, market, files, out, symbol=symbol, tick_size=tick, lot_size=lot, max_bad=max_bad, progress=bar
+        )
     _say(report, as_json, lambda: render(report))
 
 

@@ -42,7 +42,7 @@ def assemble(plan: Plan, msg: dict[str, Ints], ticks: Ints, lots: Ints) -> tuple
     total = int(size.sum()) + 2 * len(message)
     out = records(total, EVENT)
     ends = np.empty(len(message), np.int64)
-    n = _write(
+    n = write_rows(
         message,
         stamp,
         bits,
@@ -61,7 +61,7 @@ def assemble(plan: Plan, msg: dict[str, Ints], ticks: Ints, lots: Ints) -> tuple
 
 
 @kernel
-def _write(
+def write_rows(
     message: Ints,
     stamp: Ints,
     bits: Ints,
@@ -76,6 +76,10 @@ def _write(
     out: Any,
     ends: Ints,
 ) -> int:
+    """Write the items (message, message of its receive time, bits); returns the rows written, ``ends``: the last each.
+
+    ``out`` needs two rows an item beside those of its levels.
+    """
     n = 0
     for k in range(len(message)):
         m = message[k]

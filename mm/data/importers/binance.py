@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +32,9 @@ from mm.core.instrument import Instrument
 from mm.core.types import BID, BUY, SELL, RecArray
 from mm.data.importers.assemble import assemble
 from mm.data.importers.binance_symbols import MARKETS, binance_instrument, known_steps
-from mm.data.importers.decimals import NOT_A_NUMBER, OFF_GRID, OK, infer_step, parse, step_parts, to_steps
-from mm.data.importers.lines import Backlog, BadLines, Block, read_blocks
+from mm.data.importers.decimals import infer_step, numbers, on_grid, step_parts
+from mm.data.importers.lines import Backlog, BadLines, Block, read_blocks, refuse_disorder
+from mm.data.importers.options import Options
 from mm.data.importers.sequence import DIFF, END, LEVELS, SNAP, Plan, Sequencer
 from mm.data.quality import Checker, ImportReport, TickerCheck, report
 from mm.data.store import StoreWriter
@@ -65,17 +65,6 @@ _COUNTS: Final = (
 _FIELDS: Final = ("line", "what", "kind", "recv_ns", "exch_ns", "prev_u", "u", "n_first", "n_asks")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the user may say about a tape; unset sizes come from the table of known symbols, else from the data."""
-
-    market: str
-    symbol: str | None = None
-    tick_size: Decimal | None = None
-    lot_size: Decimal | None = None
-    base_latency_s: float = 0.001
-
-
 @dataclass(slots=True)
 class _Messages:
     """One block's messages: a tuple of ``_FIELDS`` each, and their prices and sizes as one flat list of strings."""
@@ -93,7 +82,7 @@ class _Importer:
         self.options = options
         self.futures = options.market != "spot"
         self.symbol = options.symbol
-        self.bad = BadLines()
+        self.bad = BadLines(options.max_bad)
         self.others: set[str] = set()  # symbols that were left out
         self.sequencer = Sequencer()
         self.ticker = TickerCheck()
@@ -185,7 +174,7 @@ class _Importer:
             return None, len(lines)
         if self.symbol is None and not final:
             return None, 0  # so far only snapshots, which do not name their symbol
-        mantissa, decimals = _numbers(read)
+        read.text, mantissa, decimals = numbers(read.text)
         cols = np.array(read.rows, np.int64).T
         msg = dict(zip(_FIELDS, cols, strict=True))
         size = msg["n_first"] + msg["n_asks"]
@@ -220,23 +209,14 @@ class _Importer:
     def _to_grid(
         self, read: _Messages, msg: dict[str, Ints], size: Ints, mantissa: Ints, decimals: Ints
     ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-        values = np.zeros(len(mantissa), np.int64)
-        status = np.zeros(len(mantissa), np.int64)
-        for first, (unit, places) in enumerate(self.steps):
-            to_steps(mantissa, decimals, first, unit, places, values, status)
-        ticks, lots = values[::2], values[1::2]
-        status[::2] = np.where((status[::2] == OK) & ((ticks <= 0) | (ticks >= 2**31)), NOT_A_NUMBER, status[::2])
-        self.counts["rounded_sizes"] += int((status[1::2] == OFF_GRID).sum())
-        status[1::2] = np.where(status[1::2] == OFF_GRID, OK, status[1::2])
-        wrong = np.flatnonzero(status != OK)
+        ticks, lots, wrong, rounded = on_grid(mantissa, decimals, self.steps)
+        self.counts["rounded_sizes"] += rounded
         good = np.ones(len(size), np.bool_)
-        for k in wrong.tolist():
+        for k, why in wrong:
             m = int(np.searchsorted(msg["pair"] + size, k // 2, side="right"))
             if good[m]:
                 good[m] = False
-                name = "size" if k % 2 else "price"
-                why = "is not a number in range" if status[k] == NOT_A_NUMBER else "is off the tick size grid"
-                read.bad.append((int(msg["line"][m]), f"{name} {read.text[k]!r} {why}"))
+                read.bad.append((int(msg["line"][m]), f"{'size' if k % 2 else 'price'} {read.text[k]!r} {why}"))
         read.bad.sort()
         if len(good) > GIVE_UP_AFTER and not good.any():
             raise DataError(f"{read.bad[0][1]}: give the tick size")
@@ -329,7 +309,7 @@ def import_binance(
         begun: list[Block] = []
         for block in chain(read_blocks(files, importer.bad, progress), [None]):
             if block is not None:
-                _refuse_disorder(begun, block)
+                refuse_disorder(begun, block, _first_ns)
                 backlog.parts.append(block)
             if not backlog.parts:
                 continue
@@ -349,16 +329,6 @@ def import_binance(
     finally:
         if writer is not None:
             writer.abort()
-
-
-def _refuse_disorder(begun: list[Block], block: Block) -> None:
-    """Files given backwards or twice would lose most rows as stale; ``begun`` holds the files' first blocks so far."""
-    if block.number != 1:
-        return
-    if begun and (first := _first_ns(block)) and (before := _first_ns(begun[-1])) and first <= before:
-        ago = f"{(before - first) * 1e-9:.3g} s before" if first < before else "at the same time as"
-        raise DataError(f"{block.file}: begins {ago} {begun[-1].file.name}; give the files in order of time, each once")
-    begun.append(block)
 
 
 def _first_ns(block: Block) -> int:
@@ -400,19 +370,3 @@ def _update_id(value: object) -> int:
     if type(value) is not int or not 0 <= value < 1 << 62:
         raise ValueError(f"update id {value} is not a whole number in range")
     return value
-
-
-def _numbers(read: _Messages) -> tuple[Ints, Ints]:
-    """Mantissas and decimals of all strings. Whatever is no string becomes something that is no number."""
-    try:
-        text = "\n".join(read.text)
-    except TypeError:
-        strings: list[object] = list(read.text)  # JSON may hold anything
-        read.text = [x if isinstance(x, str) else f"?{x!r}" for x in strings]
-        text = "\n".join(read.text)
-    if text.count("\n") != len(read.text) - 1:
-        read.text = [x.replace("\n", "?") for x in read.text]
-        text = "\n".join(read.text)
-    mantissa, decimals = np.zeros(len(read.text), np.int64), np.zeros(len(read.text), np.int64)
-    parse(np.frombuffer(f"{text}\n".encode() if read.text else b"", np.uint8), mantissa, decimals)
-    return mantissa, decimals

@@ -32,7 +32,7 @@ def binance_instrument(market: str, symbol: str, tick_size: Decimal, lot_size: D
     unknown = ("", "", "0", "10" if market == "cm" else "1")
     _, _, min_notional, contract_value = KNOWN.get((market, symbol), unknown)
     maker, taker = FEES[market]
-    base, quote = _split_symbol(symbol)
+    base, quote = split_symbol(symbol)
     return Instrument(
         symbol=symbol,
         venue=f"binance-{market}",
@@ -48,7 +48,8 @@ def binance_instrument(market: str, symbol: str, tick_size: Decimal, lot_size: D
     )
 
 
-def _split_symbol(symbol: str) -> tuple[str, str]:
+def split_symbol(symbol: str) -> tuple[str, str]:
+    """(base, quote) of a symbol such as ETHUSDT; the quote is empty where it cannot be told."""
     pair = symbol.partition("_")[0]
     for quote in ("USDT", "USDC", "FDUSD", "BUSD", "USD", "BTC", "ETH"):
         if pair.endswith(quote) and pair != quote:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Final
 
 import numpy as np
@@ -98,3 +99,49 @@ def infer_step(mantissa: Ints, decimals: Ints) -> Decimal | None:
     if float(mantissa[good].max()) * 10**places >= 2**62:
         return None
     return Decimal(int(np.gcd.reduce(mantissa[good] * shift))).scaleb(-places)
+
+
+def numbers(text: Sequence[object]) -> tuple[list[str], Ints, Ints]:
+    """(the texts, mantissas, decimals) of whatever should be decimals; what is no string is no number."""
+    out: list[str] = list(text)  # type: ignore[arg-type]  # nearly always
+    try:
+        joined = "\n".join(out)
+    except TypeError:  # JSON may hold anything
+        out = [x if isinstance(x, str) else f"?{x!r}" for x in text]
+        joined = "\n".join(out)
+    if joined.count("\n") != max(len(out) - 1, 0):
+        out = [x.replace("\n", "?") for x in out]
+        joined = "\n".join(out)
+    if "e" in joined or "E" in joined:
+        out = [_plain(x) if "e" in x or "E" in x else x for x in out]
+        joined = "\n".join(out)
+    mantissa, decimals = np.zeros(len(out), np.int64), np.zeros(len(out), np.int64)
+    parse(np.frombuffer(f"{joined}\n".encode() if out else b"", np.uint8), mantissa, decimals)
+    return out, mantissa, decimals
+
+
+def _plain(text: str) -> str:
+    """1e-7 as 0.0000001; anything that is not such a number as it is."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return text
+    return format(value, "f") if value.is_finite() and abs(value.adjusted()) < _DIGITS else text
+
+
+def on_grid(
+    mantissa: Ints, decimals: Ints, steps: tuple[tuple[int, int], tuple[int, int]]
+) -> tuple[Ints, Ints, list[tuple[int, str]], int]:
+    """Prices and sizes, in turn, as (ticks, lots, [(index of a wrong one, why)], sizes rounded down to a lot).
+
+    ``steps``: ``step_parts`` of the tick and of the lot size. A size is never rounded to zero.
+    """
+    values, status = np.zeros(len(mantissa), np.int64), np.zeros(len(mantissa), np.int64)
+    for first, (unit, places) in enumerate(steps):
+        to_steps(mantissa, decimals, first, unit, places, values, status)
+    ticks, lots = values[::2], values[1::2]
+    status[::2] = np.where((status[::2] == OK) & ((ticks <= 0) | (ticks >= 2**31)), NOT_A_NUMBER, status[::2])
+    rounded = int((status[1::2] == OFF_GRID).sum())
+    status[1::2] = np.where(status[1::2] == OFF_GRID, OK, status[1::2])
+    why = {NOT_A_NUMBER: "is not a number in range", OFF_GRID: "is off the tick size grid"}
+    return ticks, lots, [(int(k), why[int(status[k])]) for k in np.flatnonzero(status != OK)], rounded

@@ -11,7 +11,6 @@ import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
@@ -20,9 +19,10 @@ import numpy as np
 
 from mm.core.types import records
 from mm.data.candles import CANDLE, Candles, hash_rows, info, write_candles
-from mm.data.importers.binance import Options
 from mm.data.importers.binance_symbols import MARKETS, binance_instrument
 from mm.data.importers.lines import BadLines, read_blocks
+from mm.data.importers.options import Options
+from mm.data.importers.times import parse_time
 from mm.errors import DataError
 
 NAMES: Final = {
@@ -40,23 +40,7 @@ _BINANCE: Final = (*_NEEDED, "close_time", "quote_volume")
 _PRICES: Final = ("open", "high", "low", "close")
 _MAX_PLACES: Final = 8  # of an inferred step
 _NEARLY_ALL: Final = 0.995  # share of the values that an inferred step must hold
-_EPOCH_NS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3), (10**20, 1))  # below: nanoseconds per unit
 Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]
-
-
-def parse_time(text: str) -> int:
-    """Nanoseconds of an epoch number or an ISO text. ``ValueError`` for anything else."""
-    text = text.strip().strip('"')
-    if text.lstrip("-").isdecimal():
-        value = int(text)
-        for below, unit_ns in _EPOCH_NS:
-            if 0 < value < below:
-                return value * unit_ns
-        raise ValueError(f"time {text!r} is no epoch time")
-    at = datetime.fromisoformat(text)
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    whole = at.replace(microsecond=0)
-    return round(whole.timestamp()) * 1_000_000_000 + at.microsecond * 1000
 
 
 def columns_of(first: Sequence[str]) -> tuple[dict[str, int], bool]:
@@ -78,8 +62,8 @@ def columns_of(first: Sequence[str]) -> tuple[dict[str, int], bool]:
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self.bad = BadLines()
+    def __init__(self, max_bad: int) -> None:
+        self.bad = BadLines(max_bad)
         self.rows: list[Row] = []
         self.starts: set[bool] = set()  # close times that lie after their time: it is the start
         self.ratio: list[float] = []  # quote volume per base volume and price
@@ -146,7 +130,7 @@ def import_ohlcv(
     """
     if options.market not in MARKETS:
         raise DataError(f"unknown market {options.market!r}; known: {', '.join(MARKETS)}")
-    reader = _Reader()
+    reader = _Reader(options.max_bad)
     reader.read(files, progress)
     rows = sorted(reader.rows, key=lambda r: r[0])
     unsorted = rows != reader.rows

@@ -10,7 +10,7 @@ from typing import Any
 
 import ccxt
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mm.core.types import BID, FUNDING, SELL
@@ -372,7 +372,7 @@ questions = st.fixed_dictionaries(
 
 
 @given(st.one_of(messages, values))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 def test_no_message_breaks_the_face(message: Any) -> None:
     session: Any = Listener()
     face = SERVER.face
@@ -382,7 +382,7 @@ def test_no_message_breaks_the_face(message: Any) -> None:
 
 
 @given(st.one_of(questions, values))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 def test_no_question_breaks_the_face(question: Any) -> None:
     face = SERVER.face
     assert isinstance(face, HyperliquidFace)

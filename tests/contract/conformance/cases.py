@@ -46,6 +46,7 @@ def all_cases() -> list[Case]:
     """Every case, by number."""
     from tests.contract.conformance import (  # noqa: F401  they register themselves
         cases_account,
+        cases_chaos,
         cases_faults,
         cases_market,
         cases_orders,

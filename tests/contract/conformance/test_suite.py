@@ -123,6 +123,9 @@ async def _nothing(*_: Any) -> list[Any]:
         (15, (NativeTradingClient, "fills"), _nothing),
         (27, (NativeTradingClient, "fills"), _nothing),
         (34, (NativeTradingClient, "open_orders"), _nothing),
+        (48, (NativeTradingClient, "place"), _sends_twice),
+        (48, (NativeTradingClient, "fills"), _nothing),
+        (49, (NativeCodec, "_depth"), _ignores_gaps),
     ],
 )  # fmt: skip
 def test_an_adapter_that_lies_is_caught(

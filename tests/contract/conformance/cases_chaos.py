@@ -188,7 +188,7 @@ async def market_data(rig: Rig) -> None:
         rig.play((ASK if side else BID, tick, int(rng.integers(4)) * rig.lots("0.5")))
         if step % 15 == 14:
             rig.fault(**{str(rng.choice(["lose_public", "duplicate_public", "swap_public"])): int(rng.integers(1, 4))})
-        if step % 100 == 99:
+        if step in (99, 199):
             rig.drop("public", hard=bool(rng.integers(2)))
         if market.ended:
             market.start()

@@ -6,6 +6,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from aiohttp import web
 
 from mm.core.types import BUY, SELL
 from mm.errors import ConfigError, VenueUnreachable
@@ -291,6 +292,60 @@ def test_every_request_asks_the_budget():
         assert budget.taken == ["place", "place", "place", "cancel", "note cancel_all", "query"]
 
     run(scenario, budget=budget)
+
+
+def test_what_waits_for_its_turn_is_not_sent_after_everything_was_cancelled():
+    class Budget:
+        def __init__(self):
+            self.gate = asyncio.Event()
+
+        async def take(self, kind):
+            if kind == "place":
+                await self.gate.wait()
+
+        def note(self, kind):
+            pass
+
+    budget = Budget()
+
+    async def scenario(local, client, heard):
+        for number in (1, 2):
+            await place(client, number)
+        assert await client.cancel_all() == 0
+        await place(client, 3)
+        budget.gate.set()
+        await until(lambda: heard.kinds(3) == ["ack"])
+        assert (heard.kinds(1), heard.kinds(2)) == (["reject"], ["reject"])
+        assert local.server.exchange.stats()["orders"] == 1
+        budget.gate.clear()
+        await place(client, 4)
+        await client.connect(heard)  # a new session: what the old one decided is void
+        budget.gate.set()
+        await until(lambda: heard.kinds(4) == ["reject"])
+        assert local.server.exchange.stats()["orders"] == 1
+
+    run(scenario, budget=budget)
+
+
+@pytest.mark.parametrize("raw", ["{}", "[]", "x", '{"result":{"list":[7]}}', '{"result":{"list":[{"symbol":1}]}}'])
+def test_answers_that_make_no_sense_are_no_answers(raw):
+    answer = raw if raw == "x" else raw.replace("{}", '{"retCode":0}').replace('{"result"', '{"retCode":0,"result"')
+
+    async def scenario(local, client, heard):
+        async def serve(request):
+            return web.Response(text=answer, content_type="application/json")
+
+        for route in local.face._runner.app.router.routes():
+            if route.method == "GET":
+                route._handler = serve
+        since_ns = time.time_ns() - 10**10
+        for query in (client.open_orders(), client.order("BTCUSDT", "t1-1"), client.position("BTCUSDT"),
+                      client.fills(since_ns), client.funding(since_ns), client.fees("BTCUSDT"),
+                      client.server_time_ns()):  # fmt: skip
+            with pytest.raises(VenueUnreachable):
+                await query
+
+    run(scenario)
 
 
 # --- clock and keys --------------------------------------------------------------------------------------------------

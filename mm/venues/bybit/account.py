@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
-from mm.errors import VenueUnreachable
+from mm.errors import ConfigError, VenueUnreachable
 from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Position
 from mm.venues.bybit import wire
 from mm.venues.bybit.exchange import Bybit, make_bybit
@@ -25,6 +26,7 @@ _ORDERS_PAGE: Final = 50
 _HISTORY_PAGE: Final = 100
 _MAX_PAGES: Final = 1_000
 _PACE_S: Final = 0.025  # between the weeks of a long history
+OPEN_ORDERS: Final = {"settleCoin": SETTLE, "limit": str(_ORDERS_PAGE)}
 _STATUS: Final = {
     "New": "open",
     "PartiallyFilled": "open",
@@ -94,72 +96,86 @@ class BybitAccount:
 
     async def open_orders(self) -> list[OpenOrder]:
         """Open orders as the venue knows them."""
-        rows = await self._pages(self._ex.privateGetV5OrderRealtime, {"settleCoin": SETTLE}, _ORDERS_PAGE)
-        return [
-            OpenOrder(o.orderLinkId, o.orderId, o.symbol, _side(o.side), wire.number(o.price), wire.number(o.leavesQty))
-            for o in _typed(rows, wire.Order)
-            if _STATUS.get(o.orderStatus) == "open"
-        ]
+        rows = typed(await pages(self._ask, self._ex.privateGetV5OrderRealtime, OPEN_ORDERS), wire.Order)
+        with reading("an order"):
+            return [
+                OpenOrder(
+                    o.orderLinkId,
+                    o.orderId,
+                    o.symbol,
+                    wire.SIDE_SIGN[o.side],
+                    wire.number(o.price),
+                    wire.number(o.leavesQty),
+                )
+                for o in rows
+                if _STATUS.get(o.orderStatus) == "open"
+            ]
 
     async def order(self, symbol: str, client_order_id: str) -> OrderState | None:
         """What became of an order: among the open ones, those that ended lately, then in the history, which lags."""
         named = {"symbol": symbol, "orderLinkId": client_order_id}
         live, history = self._ex.privateGetV5OrderRealtime, self._ex.privateGetV5OrderHistory
         for call, params in ((live, named), (live, {**named, "openOnly": "1"}), (history, named)):
-            for o in _typed(await self._pages(call, params, _ORDERS_PAGE), wire.Order):
+            for o in typed(await self._pages(call, params, _ORDERS_PAGE), wire.Order):
                 if o.orderLinkId == client_order_id:
-                    return _state(o)
+                    with reading("an order"):
+                        return _state(o)
         return None
 
     async def position(self, symbol: str) -> Position:
         """Position in one symbol and the wallet's balance."""
-        rows = await self._pages(self._ex.privateGetV5PositionList, {"symbol": symbol}, _ORDERS_PAGE)
-        wallet = await self._ask(self._ex.privateGetV5AccountWalletBalance, {"accountType": "UNIFIED", "coin": SETTLE})
-        balance = sum(
-            (wire.number(c.walletBalance) for w in _typed(rows_of(wallet), wire.Wallet) for c in w.coin), Decimal(0)
-        )
+        found = await self._pages(self._ex.privateGetV5PositionList, {"symbol": symbol}, _ORDERS_PAGE)
+        asked = {"accountType": "UNIFIED", "coin": SETTLE}
+        wallets = typed(rows_of(await self._ask(self._ex.privateGetV5AccountWalletBalance, asked)), wire.Wallet)
         size, entry = Decimal(0), None
-        for p in _typed(rows, wire.Position):
-            if p.symbol == symbol and p.side in wire.SIDE_SIGN:
-                size = wire.number(p.size) * wire.SIDE_SIGN[p.side]
-                entry = wire.number(p.avgPrice) if size else None
+        with reading("a position or balance"):
+            coins = [coin for wallet in wallets for coin in wallet.coin if coin.coin == SETTLE]
+            balance = sum((wire.number(coin.walletBalance) for coin in coins), Decimal(0))
+            for p in typed(found, wire.Position):
+                if p.symbol == symbol and p.side in wire.SIDE_SIGN:
+                    size = wire.number(p.size) * wire.SIDE_SIGN[p.side]
+                    entry = wire.number(p.avgPrice) if size else None
         return Position(symbol, size, entry, balance)
 
     async def fills(self, since_ns: int) -> list[FillRecord]:
         """Executions since a time, oldest first."""
-        found = [e for e in await self._executions(since_ns, "") if e.execType in {"Trade", "BustTrade", "AdlTrade"}]
-        return [
-            FillRecord(
-                e.orderLinkId,
-                e.execId,
-                e.symbol,
-                _side(e.side),
-                wire.number(e.execPrice),
-                wire.number(e.execQty),
-                wire.number(e.execFee),
-                e.isMaker,
-                wire.time_ns(e.execTime),
-            )
-            for e in found
-        ]
+        found = await self._executions(since_ns, "")
+        with reading("an execution"):
+            return [
+                FillRecord(
+                    e.orderLinkId,
+                    e.execId,
+                    e.symbol,
+                    wire.SIDE_SIGN[e.side],
+                    wire.number(e.execPrice),
+                    wire.number(e.execQty),
+                    wire.number(e.execFee),
+                    e.isMaker,
+                    wire.time_ns(e.execTime),
+                )
+                for e in found
+                if e.execType in {"Trade", "BustTrade", "AdlTrade"}
+            ]
 
     async def funding(self, since_ns: int) -> list[FundingPayment]:
         """Funding settlements, oldest first."""
         found = await self._executions(since_ns, "Funding")
-        return [FundingPayment(e.symbol, -wire.number(e.execFee), wire.time_ns(e.execTime)) for e in found]
+        with reading("a funding settlement"):
+            return [FundingPayment(e.symbol, -wire.number(e.execFee), wire.time_ns(e.execTime)) for e in found]
 
     async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Maker and taker fee of this account."""
         answer = await self._ask(self._ex.privateGetV5AccountFeeRate, {"category": wire.CATEGORY, "symbol": symbol})
-        for row in rows_of(answer):
-            if row.get("symbol") == symbol:
-                return wire.number(row["makerFeeRate"]), wire.number(row["takerFeeRate"])
-        raise VenueUnreachable(f"bybit: no fee rate of {symbol}")
+        with reading("a fee rate"):
+            rates = {row["symbol"]: (row["makerFeeRate"], row["takerFeeRate"]) for row in rows_of(answer)}
+            maker, taker = rates[symbol]
+            return wire.number(maker), wire.number(taker)
 
     async def server_time_ns(self) -> int:
         """The venue's clock."""
         answer = await self._ask(self._ex.publicGetV5MarketTime, {})
-        return int(answer["result"]["timeNano"])
+        with reading("a time"):
+            return int(answer["result"]["timeNano"])
 
     async def _executions(self, since_ns: int, exec_type: str) -> list[wire.Execution]:
         """By weeks, newest first within each as the venue answers; the result is oldest first."""
@@ -171,11 +187,12 @@ class BybitAccount:
             if exec_type:
                 params["execType"] = exec_type
             rows = await self._pages(self._ex.privateGetV5ExecutionList, params, _HISTORY_PAGE)
-            found += reversed(_typed(rows, wire.Execution))
+            found += reversed(typed(rows, wire.Execution))
             from_ms += _WEEK_MS
             if from_ms <= now_ms:
                 await asyncio.sleep(_PACE_S)
-        found.sort(key=lambda e: wire.time_ns(e.execTime))
+        with reading("an execution"):
+            found.sort(key=lambda e: wire.time_ns(e.execTime))
         return list({e.execId: e for e in found}.values())
 
     async def _ask(self, call: Query, params: dict[str, Any]) -> Any:
@@ -223,6 +240,15 @@ async def pages(
     raise VenueUnreachable("bybit: the pages of an answer do not end")
 
 
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """An answer whose values make no sense is no answer: ``VenueUnreachable``."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, ConfigError) as exc:
+        raise VenueUnreachable(f"bybit: {what} that cannot be read: {exc!r}") from exc
+
+
 def rows_of(answer: Any) -> list[Any]:
     """The list in an answer; raises ``VenueUnreachable`` when there is none."""
     rows = (answer.get("result") or {}).get("list") if isinstance(answer, dict) else None
@@ -231,7 +257,8 @@ def rows_of(answer: Any) -> list[Any]:
     return rows
 
 
-def _typed(rows: list[Any], kind: type[Any]) -> list[Any]:
+def typed(rows: list[Any], kind: type[Any]) -> list[Any]:
+    """Rows of an answer; raises ``VenueUnreachable``."""
     try:
         return msgspec.convert(rows, list[kind])  # type: ignore[valid-type]
     except msgspec.ValidationError as exc:
@@ -247,20 +274,13 @@ def _state(o: wire.Order) -> OrderState:
         o.orderLinkId,
         o.orderId,
         o.symbol,
-        _side(o.side),
+        wire.SIDE_SIGN[o.side],
         wire.number(o.price),
         wire.number(o.qty),
         wire.number(o.cumExecQty),
         status,
         reason,
     )
-
-
-def _side(name: str) -> int:
-    try:
-        return wire.SIDE_SIGN[name]
-    except KeyError:
-        raise VenueUnreachable(f"bybit: side {name!r} in an answer") from None
 
 
 def code_of(answer: Answer) -> int:

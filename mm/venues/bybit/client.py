@@ -23,7 +23,19 @@ from mm.errors import VenueUnreachable
 from mm.venues import replies
 from mm.venues.base import Caps, OnFrame, OrderRequest
 from mm.venues.bybit import wire
-from mm.venues.bybit.account import DEAD_MAN_S, DEAD_MAN_TOPIC, SETTLE, BybitAccount, code_of, pages, rows_of, too_many
+from mm.venues.bybit.account import (
+    DEAD_MAN_S,
+    DEAD_MAN_TOPIC,
+    OPEN_ORDERS,
+    SETTLE,
+    BybitAccount,
+    code_of,
+    pages,
+    reading,
+    rows_of,
+    too_many,
+    typed,
+)
 from mm.venues.bybit.exchange import TIMEOUT_S, make_bybit
 from mm.venues.bybit.spec import SPEC
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
@@ -51,8 +63,9 @@ class BybitPublicClient:
         """Every linear USDT perpetual that trades; fees are those of a new account."""
         self._ex.open()
         found = await pages(partial(ask, self._ex), self._ex.publicGetV5MarketInstrumentsInfo, {"limit": "1000"})
-        listed = [r for r in found if r.get("contractType") == "LinearPerpetual" and r.get("status") == "Trading"]
-        return [_instrument(row) for row in listed if row.get("settleCoin") == SETTLE]
+        with reading("an instrument"):
+            listed = [r for r in found if r.get("contractType") == "LinearPerpetual" and r.get("status") == "Trading"]
+            return [_instrument(row) for row in listed if row.get("settleCoin") == SETTLE]
 
     async def run(self, on_frame: OnFrame) -> None:
         """Deliver frames until the connection ends: returns after ``close``, else raises ``VenueUnreachable``."""
@@ -95,6 +108,7 @@ class BybitTradingClient(BybitAccount):
         self._session: asyncio.Task[None] | None = None
         self._clock: asyncio.Task[None] | None = None
         self._filled: dict[str, Decimal] = {}  # of orders filled in part, by client order id
+        self._pulls = 0  # what still waits for its turn when everything is cancelled, or a session ends, is not sent
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._ex.urls['api']['private']})"
@@ -153,6 +167,7 @@ class BybitTradingClient(BybitAccount):
         self._ex.give_up_requests()
 
     async def _end_session(self) -> None:
+        self._pulls += 1
         session, self._session = self._session, None
         await drop_sockets(self._ex)
         if session is not None:
@@ -209,14 +224,17 @@ class BybitTradingClient(BybitAccount):
     async def _start(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
         if self._session is None or self._session.done():
             raise VenueUnreachable("bybit: not connected")
-        await self._sends.start(self._send(op, args, asked, kind), cancel=kind == "cancel")
+        request = self._send(op, args, asked, kind, self._pulls)
+        await self._sends.start(request, cancel=kind == "cancel")
 
-    async def _send(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
+    async def _send(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str, pulls: int) -> None:
         """One request to its end; the answer, or that there is none, goes the way of the private frames."""
         for _ in range(len(asked) if self._budget is not None else 0):
             assert self._budget is not None
             await self._budget.take(kind)
         try:
+            if pulls != self._pulls:
+                raise VenueUnreachable("bybit: everything was cancelled before it was sent")  # noqa: TRY301
             answer = await self._ex.order_request(op, args, min(self._timeout_s, ORDER_TIMEOUT_S))
         except VenueUnreachable as exc:
             for reply in asked:
@@ -243,6 +261,7 @@ class BybitTradingClient(BybitAccount):
 
     async def cancel_all(self) -> int:
         """Cancel every open order; the venue allows one such call a second: past that, order by order."""
+        self._pulls += 1
         ex = self._halting
         ex.open()
         if self._budget is not None:
@@ -256,9 +275,9 @@ class BybitTradingClient(BybitAccount):
             return len(rows_of(answer.data))
         if not too_many(answer):
             raise VenueUnreachable(f"bybit: cancel-all: {answer.error}")
-        left = await self.open_orders()
+        left = typed(await pages(partial(ask, ex), ex.privateGetV5OrderRealtime, OPEN_ORDERS), wire.Order)
         for at in range(0, len(left), BATCH):
-            legs = [{"symbol": o.symbol, "orderId": o.venue_order_id} for o in left[at : at + BATCH]]
+            legs = [{"symbol": o.symbol, "orderId": o.orderId} for o in left[at : at + BATCH]]
             batch = {"category": wire.CATEGORY, "request": legs}
             await ask(ex, ex.privatePostV5OrderCancelBatch, batch)
         return len(left)

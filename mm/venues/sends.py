@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
+
+from mm.errors import VenueUnreachable
+from mm.venues.base import Budget
+
+_PULLED: Final = "everything was cancelled before it was sent"
 
 log = logging.getLogger("mm.venues")
+_begun: ContextVar[int] = ContextVar("begun")  # of the request that runs: how many pulls there had been
 
 
 class Sends:
     """Requests under way, at most ``limit`` of them; cancels may use ``reserve`` more.
 
-    ``start`` returns as soon as a request has its place: only a full house makes the caller wait.
+    ``start`` returns as soon as a request has its place: only a full house makes the caller wait. What waits, for a
+    place or for the account's budget, while everything is cancelled or the session ends (``pull``), must not be sent
+    after that: ``start`` and ``turn`` raise ``VenueUnreachable`` then. Cancels are always wanted.
     """
 
     def __init__(self, limit: int = 32, reserve: int = 32) -> None:
@@ -21,19 +30,40 @@ class Sends:
         self._total = limit + reserve
         self._tasks: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
+        self._pulls = 0
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     async def start(self, send: Coroutine[Any, Any, None], *, cancel: bool = False) -> None:
         """Begin one request."""
-        bound = self._total if cancel else self._limit
+        bound, pulls = self._total if cancel else self._limit, self._pulls
         while len(self._tasks) >= bound:
             self._freed.clear()
             await self._freed.wait()
-        task = asyncio.create_task(send)
+        if pulls != self._pulls and not cancel:
+            send.close()
+            raise VenueUnreachable(_PULLED)
+        task = asyncio.create_task(self._run(send, pulls))
         self._tasks.add(task)
         task.add_done_callback(self._done)
+
+    @staticmethod
+    async def _run(send: Coroutine[Any, Any, None], pulls: int) -> None:
+        _begun.set(pulls)
+        await send
+
+    def pull(self) -> None:
+        """What still waits is not wanted any more."""
+        self._pulls += 1
+
+    async def turn(self, budget: Budget | None, kind: str, count: int = 1) -> None:
+        """In a request, before it is sent: wait for the account's budget; raises when it was pulled meanwhile."""
+        for _ in range(count if budget is not None else 0):
+            assert budget is not None
+            await budget.take(kind)
+        if kind != "cancel" and _begun.get(self._pulls) != self._pulls:
+            raise VenueUnreachable(_PULLED)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -297,6 +297,48 @@ def test_sends_are_bounded_and_cancels_have_a_reserve():
     asyncio.run(scenario())
 
 
+def test_what_waits_while_everything_is_cancelled_is_not_sent():
+    class Budget:
+        def __init__(self):
+            self.gate = asyncio.Event()
+
+        async def take(self, kind):
+            await self.gate.wait()
+
+        def note(self, kind):
+            pass
+
+    async def scenario():
+        sends, budget, done = Sends(limit=3, reserve=1), Budget(), []
+
+        async def send(name, kind):
+            try:
+                await sends.turn(budget, kind)
+            except VenueUnreachable:
+                done.append(f"{name} not sent")
+            else:
+                done.append(f"{name} sent")
+
+        await sends.start(send("a", "place"))
+        await sends.start(send("b", "cancel"))
+        await sends.start(send("c", "place"))
+        fourth = asyncio.create_task(sends.start(send("d", "place")))  # waits for its place
+        await asyncio.sleep(0)
+        sends.pull()
+        budget.gate.set()
+        with pytest.raises(VenueUnreachable, match="cancelled before it was sent"):
+            await fourth
+        await sends.start(send("e", "place"))
+        assert await sends.drain(0.5)
+        assert sorted(done) == ["a not sent", "b sent", "c not sent", "e sent"]
+        await sends.start(send("f", "place"))
+        sends.pull()  # before the request has run at all
+        assert await sends.drain(0.5)
+        assert done[-1] == "f not sent"
+
+    asyncio.run(scenario())
+
+
 # --- settings --------------------------------------------------------------------------------------------------------
 def test_a_proxy_of_the_environment_does_not_touch_this_machine(monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

@@ -108,7 +108,6 @@ class BybitTradingClient(BybitAccount):
         self._session: asyncio.Task[None] | None = None
         self._clock: asyncio.Task[None] | None = None
         self._filled: dict[str, Decimal] = {}  # of orders filled in part, by client order id
-        self._pulls = 0  # what still waits for its turn when everything is cancelled, or a session ends, is not sent
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._ex.urls['api']['private']})"
@@ -167,7 +166,7 @@ class BybitTradingClient(BybitAccount):
         self._ex.give_up_requests()
 
     async def _end_session(self) -> None:
-        self._pulls += 1
+        self._sends.pull()
         session, self._session = self._session, None
         await drop_sockets(self._ex)
         if session is not None:
@@ -224,17 +223,12 @@ class BybitTradingClient(BybitAccount):
     async def _start(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
         if self._session is None or self._session.done():
             raise VenueUnreachable("bybit: not connected")
-        request = self._send(op, args, asked, kind, self._pulls)
-        await self._sends.start(request, cancel=kind == "cancel")
+        await self._sends.start(self._send(op, args, asked, kind), cancel=kind == "cancel")
 
-    async def _send(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str, pulls: int) -> None:
+    async def _send(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
         """One request to its end; the answer, or that there is none, goes the way of the private frames."""
-        for _ in range(len(asked) if self._budget is not None else 0):
-            assert self._budget is not None
-            await self._budget.take(kind)
         try:
-            if pulls != self._pulls:
-                raise VenueUnreachable("bybit: everything was cancelled before it was sent")  # noqa: TRY301
+            await self._sends.turn(self._budget, kind, len(asked))
             answer = await self._ex.order_request(op, args, min(self._timeout_s, ORDER_TIMEOUT_S))
         except VenueUnreachable as exc:
             for reply in asked:
@@ -261,7 +255,7 @@ class BybitTradingClient(BybitAccount):
 
     async def cancel_all(self) -> int:
         """Cancel every open order; the venue allows one such call a second: past that, order by order."""
-        self._pulls += 1
+        self._sends.pull()
         ex = self._halting
         ex.open()
         if self._budget is not None:

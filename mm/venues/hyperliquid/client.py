@@ -145,6 +145,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
         self._ex.give_up()
 
     async def _end_session(self) -> None:
+        self._sends.pull()
         session, self._session = self._session, None
         await drop_sockets(self._ex)
         if session is not None:
@@ -250,9 +251,13 @@ class HyperliquidTradingClient(HyperliquidAccount):
 
     async def _send(self, kind: str, action: Mapping[str, Any], asked: list[replies.Reply]) -> None:
         """One request to its end; the answer, or that there is none, goes the way of the private frames."""
-        if self._budget is not None:
-            await self._budget.take(kind)
-        _judge(await self._ex.act_by_socket(action, self._timeout_s), asked)
+        try:
+            await self._sends.turn(self._budget, kind)
+        except VenueUnreachable as exc:
+            for reply in asked:
+                reply.raymaker, reply.code, reply.text = "no", "not sent", str(exc)
+        else:
+            _judge(await self._ex.act_by_socket(action, self._timeout_s), asked)
         for reply in asked:
             self._tell(reply)
 
@@ -264,6 +269,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
     # --- the account -------------------------------------------------------------------------------------------------
     async def cancel_all(self) -> int:
         """Cancel what the venue shows as open; returns how many that was."""
+        self._sends.pull()
         ex = self._halting
         ex.open()
         rows = await self._open(ex, None)

@@ -38,6 +38,11 @@ def named(symbol: str, cid: str) -> dict[str, str]:
     return {"symbol": symbol, "orderId" if cid.startswith(wire.ORDER_ID_HEAD) else "origClientOrderId": cid}
 
 
+def not_sent(reply: replies.Reply, why: object) -> None:
+    """It never left."""
+    reply.raymaker, reply.code, reply.text = "no", "not sent", str(why)
+
+
 def judge(answer: Answer, reply: replies.Reply) -> None:
     """Write into a request what became of it."""
     if answer.ok and isinstance(answer.data, dict):

@@ -166,6 +166,7 @@ class MexcTradingClient(MexcAccount):
             wait_s = self._renew_s if answer.ok else min(self._renew_s / 10, 30.0)
 
     async def _end_session(self) -> None:
+        self._sends.pull()
         session, self._session = self._session, None
         await drop_sockets(self._ex)
         if session is not None:
@@ -221,7 +222,7 @@ class MexcTradingClient(MexcAccount):
         """Send the one taker order of the desk, a sale: no purchase reduces what is held on a spot market."""
         reply = answers.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
         if side > 0:
-            reply.raymaker, reply.code, reply.text = "no", "not sent", "a purchase reduces nothing on a spot market"
+            answers.not_sent(reply, "a purchase reduces nothing on a spot market")
             self._tell(reply)
             return
         params = answers.create(reply, "IMMEDIATE_OR_CANCEL")
@@ -235,6 +236,7 @@ class MexcTradingClient(MexcAccount):
 
     async def cancel_all(self) -> int:
         """Cancel every open order: symbol by symbol, which says how many there were, then whatever is left."""
+        self._sends.pull()
         ex, canceled = self._halting, 0
         ex.open()
         await self._find_symbols(lambda call, params: ask(ex, lambda: call(params)))
@@ -254,10 +256,12 @@ class MexcTradingClient(MexcAccount):
 
     async def _send(self, call: Query, params: dict[str, Any], reply: replies.Reply, kind: str) -> None:
         """One request to its end; the answer, or that there is none, goes the way of the private frames."""
-        if self._budget is not None:
-            await self._budget.take(kind)
-        answer = await attempt(self._ex, lambda: call(params))
-        answers.judge(answer, reply)
+        try:
+            await self._sends.turn(self._budget, kind)
+        except VenueUnreachable as exc:
+            answers.not_sent(reply, exc)
+        else:
+            answers.judge(await attempt(self._ex, lambda: call(params)), reply)
         self._tell(reply)
 
     async def _send_batch(self, rows: list[replies.Reply]) -> None:
@@ -265,9 +269,13 @@ class MexcTradingClient(MexcAccount):
         self._batch_free_s = max(self._batch_free_s, time.monotonic()) + BATCH_EVERY_S
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        for _ in rows if self._budget is not None else ():
-            assert self._budget is not None
-            await self._budget.take("place")
+        try:
+            await self._sends.turn(self._budget, "place", len(rows))
+        except VenueUnreachable as exc:
+            for reply in rows:
+                answers.not_sent(reply, exc)
+                self._tell(reply)
+            return
         legs = msgspec.json.encode([answers.create(reply, "LIMIT_MAKER") for reply in rows]).decode()
         answer = await attempt(self._ex, lambda: self._ex.spotPrivatePostBatchOrders({"batchOrders": legs}))
         for reply in rows:

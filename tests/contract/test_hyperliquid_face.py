@@ -372,7 +372,7 @@ questions = st.fixed_dictionaries(
 
 
 @given(st.one_of(messages, values))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 def test_no_message_breaks_the_face(message: Any) -> None:
     session: Any = Listener()
     face = SERVER.face
@@ -382,7 +382,7 @@ def test_no_message_breaks_the_face(message: Any) -> None:
 
 
 @given(st.one_of(questions, values))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a busy machine
 def test_no_question_breaks_the_face(question: Any) -> None:
     face = SERVER.face
     assert isinstance(face, HyperliquidFace)

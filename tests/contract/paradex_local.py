@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ BTC: Final = Instrument(
     SYMBOL, "paradex", "linear", Decimal("0.1"), Decimal("0.00001"), Decimal(100), base="BTC", quote="USD",
     maker_fee=Decimal("0.00003"), taker_fee=Decimal("0.0002"),
 )  # fmt: skip
+ETH: Final = replace(BTC, symbol="ETH-USD-PERP", tick_size=Decimal("0.01"), lot_size=Decimal("0.0001"), base="ETH")
 MID: Final = 600_000  # ticks: 60,000
 ONE: Final = 100_000  # lots of one bitcoin
 PREFIX: Final = "c0ffee00"
@@ -38,9 +40,9 @@ PREFIX: Final = "c0ffee00"
 class Local:
     """``clock_ns`` None: the true clock."""
 
-    def __init__(self, clock_ns: int | None = None) -> None:
+    def __init__(self, clock_ns: int | None = None, instruments: Sequence[Instrument] = (BTC,)) -> None:
         spec = {
-            "control_token": "control-token", "instruments": [BTC.to_dict()], "face": "paradex",
+            "control_token": "control-token", "instruments": [i.to_dict() for i in instruments], "face": "paradex",
             "accounts": [{"name": "a", "token": "token-of-a"}, {"name": "b", "token": "token-of-b"}],
         }  # fmt: skip
         self.at_ns = clock_ns
@@ -76,8 +78,10 @@ class Local:
 
 
 @asynccontextmanager
-async def local(clock_ns: int | None = None) -> AsyncIterator[Local]:
-    one = Local(clock_ns)
+async def local(
+    clock_ns: int | None = None, instruments: Sequence[Instrument] = (BTC,)
+) -> AsyncIterator[Local]:  # fmt: skip
+    one = Local(clock_ns, instruments)
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     run = asyncio.create_task(one.server.run(0, lambda _, face_port: listening.set_result(face_port)))
     one.port = await listening

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import websockets
 
-from mm.core.types import EXEC_NAMES, SELL
+from mm.core.types import ASK, BID, EXEC_NAMES, SELL
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces.paradex_auth import local_keys
 from mm.venues.base import OrderRequest
@@ -25,7 +25,7 @@ from mm.venues.paradex.client import ParadexTradingClient
 from mm.venues.paradex.codec import ParadexCodec
 from mm.venues.paradex.rest import Refused, Rest
 from mm.venues.paradex.venue import VENUE
-from tests.contract.paradex_local import BTC, MID, ONE, PREFIX, SYMBOL, Local, local, until
+from tests.contract.paradex_local import BTC, ETH, MID, ONE, PREFIX, SYMBOL, Local, local, until
 
 WALLET = {
     "l1_address": "0xd2c7314539dCe7752c8120af4eC2AA750Cf2035e",
@@ -392,6 +392,45 @@ def test_market_data_that_falls_silent_ends_though_pongs_come(monkeypatch: pytes
             with pytest.raises(VenueUnreachable, match="no frame for"):
                 await asyncio.wait_for(run_, 8)
             await client.close()
+
+    asyncio.run(run())
+
+
+def test_two_markets_over_one_connection() -> None:
+    async def run() -> None:
+        async with local(instruments=(BTC, ETH)) as one:
+            codec = ParadexCodec([BTC, ETH], PREFIX)
+            levels: dict[tuple[int, int, int], int] = {}
+            acks: list[tuple[int, int]] = []
+
+            def public(raw: bytes, ts: int) -> None:
+                for e in codec.decode_public(raw, ts).events:
+                    if int(e["kind"]) in (BID, ASK):
+                        levels[int(e["instrument"]), int(e["kind"]), int(e["tick"])] = int(e["lots"])
+
+            def private(raw: bytes, ts: int) -> None:
+                acks.extend((int(e["instrument"]), int(e["id"])) for e in codec.decode_private(raw, ts).execs)
+
+            feed = VENUE.make_public(one.options(), [BTC.symbol, ETH.symbol])
+            task = asyncio.create_task(feed.run(public))
+            await until(lambda: (0, BID, MID - 10) in levels)
+            one.exchange.background(ETH.symbol, [(BID, 300_000, 10_000), (ASK, 300_010, 20_000)], time.time_ns())
+            one.server.publish()
+            await until(lambda: levels.get((1, ASK, 300_010)) == 20_000)
+            assert {i.symbol for i in await feed.instruments()} == {BTC.symbol, ETH.symbol}
+            client = one.trading()
+            await client.connect(private)
+            for n, i in ((1, BTC), (2, ETH)):
+                await client.place(i.symbol, f"{PREFIX}-{n}", 1, i.price(290_000), i.size(10_000))
+            await until(lambda: sorted(acks) == [(0, 1), (1, 2)])
+            assert {o.symbol for o in await client.open_orders()} == {BTC.symbol, ETH.symbol}
+            assert await client.order(ETH.symbol, f"{PREFIX}-1") is None  # it is in the other market
+            await client.cancel(ETH.symbol, f"{PREFIX}-1")
+            await until(lambda: (1, 1) in acks)  # a CANCEL_REJECT
+            assert len(one.account.open) == 2
+            await client.close()
+            await feed.close()
+            await asyncio.wait_for(task, 2)
 
     asyncio.run(run())
 

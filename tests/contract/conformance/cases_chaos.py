@@ -193,7 +193,11 @@ async def market_data(rig: Rig) -> None:
         if market.ended:
             market.start()
         await asyncio.sleep(0.002)
-    rig.fault(lose_public=0, duplicate_public=0, swap_public=0)
+    rig.fault(lose_public=2, duplicate_public=0, swap_public=0)
+    for k in range(2, 8):
+        rig.play((ASK, rig.mid + k * rig.step, rig.lots("2") + k))
+        await asyncio.sleep(0.002)
+    rig.fault(lose_public=0)
     for k in range(400):  # a frame that is held back goes with the next one; a lost one is noticed by the next
         if market.ended:
             market.start()

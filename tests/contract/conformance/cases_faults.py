@@ -27,7 +27,7 @@ async def error_after_accept(rig: Rig) -> None:
 
 
 async def _unanswered(rig: Rig, fault: str) -> None:
-    trader = await rig.trader()
+    trader = await rig.trader(timeout_s=2.0)
     rig.fault(**{fault: 1})
     n = await trader.place(1, rig.mid - 3 * rig.step, "0.02")
     await until(lambda: n in trader.unknown, f"the unknown outcome of order {n}; reported: {trader.told}")

@@ -248,6 +248,45 @@ def test_many_orders_at_once_are_bounded_and_none_is_lost() -> None:
     asyncio.run(run())
 
 
+def test_what_is_not_sent_when_everything_is_cancelled_is_never_sent() -> None:
+    async def run() -> None:
+        async with desk() as d:
+            for n in range(1, 41):  # more than may be under way
+                task = asyncio.ensure_future(d.place(n, MID - 100 - n))
+                await asyncio.sleep(0)
+            await d.client.cancel_all()
+            with suppress(VenueUnreachable):
+                await task
+            await until(lambda: not len(d.client._sends))
+            await asyncio.sleep(0.1)
+            assert d.one.account.open == {}
+            assert [x for x in d.told if x[0] == "reject"]
+            await d.place(100)
+            await d.hears(("ack", 100))
+
+    asyncio.run(run())
+
+
+def test_a_halt_takes_every_way_there_is() -> None:
+    async def run() -> None:
+        async with desk(timeout_s=1.0) as d:
+            await d.place(1)
+            await d.hears(("ack", 1))
+            d.one.face.change_faults({"rest_down": True})
+            with pytest.raises(VenueUnreachable):  # it cannot be verified
+                await d.client.cancel_all()
+            assert d.one.account.open == {}  # the socket did it
+            d.one.face.change_faults({"rest_down": False})
+            await d.place(2)
+            await d.hears(("ack", 2))
+            d.one.face.drop("private", hard=True)
+            await asyncio.wait_for(d.client.closed(), 2)
+            assert await d.client.cancel_all() == 1
+            assert d.one.account.open == {}
+
+    asyncio.run(run())
+
+
 def test_an_amendment_counts_what_is_filled() -> None:
     async def run() -> None:
         async with desk() as d:
@@ -550,7 +589,7 @@ def test_every_request_of_the_account_comes_from_its_budget_but_a_halt() -> None
             await d.client.order(SYMBOL, f"{PREFIX}-1")
             assert budget.taken == ["place", "cancel", "query", "query", "query", "query"]
             await d.client.cancel_all()
-            assert budget.taken[6:] == ["noted cancel_all"]
+            assert budget.taken[6:] == ["noted cancel_all"] * 2
 
     asyncio.run(run())
 

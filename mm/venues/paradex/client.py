@@ -44,6 +44,7 @@ RECV_WINDOW_MS: Final = 5_000  # an order that reaches the venue later than this
 MAX_BATCH: Final = 50
 _REFRESH_S: Final = 30.0  # before its end a token is renewed
 _RETRY_S: Final = 1.0
+_COUNT_S: Final = 1.0  # what a halt waits for beside the cancel itself
 _SIDES: Final = {1: "BUY", -1: "SELL"}
 
 
@@ -178,14 +179,27 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         await self._sends.start(self._cancel(symbol, client_order_id), cancel=True)
 
     async def cancel_all(self) -> int:
-        """Cancel everything, past every queue; returns how many orders were open."""
+        """Cancel everything, past every queue; returns how many orders were open.
+
+        Twice: over the socket, behind the orders that were written there before, and by REST, whose word counts.
+        """
+        self._sends.pull()
         rest, n = await self._rest(), 0
-        with suppress(VenueUnreachable):  # the count is worth less than the cancel; a halt has no budget
-            n = len(read(await rest.query(lambda api: api.fetch_orders()), wire.Page).results)
+        with suppress(VenueUnreachable, TimeoutError):  # the count is worth less than the cancel
+            asking = rest.query(lambda api: api.fetch_orders())
+            n = len(read(await asyncio.wait_for(asking, _COUNT_S), wire.Page).results)
         if self._budget is not None:
             self._budget.note("cancel_all")
-        await self._certain(lambda: rest.call(lambda api: api.cancel_all_orders(), urgent=True))
+            self._budget.note("cancel_all")
+        by_socket = asyncio.ensure_future(self._cancel_all_by_socket())
+        try:
+            await self._certain(lambda: rest.call(lambda api: api.cancel_all_orders(), urgent=True))
+        finally:
+            await asyncio.gather(by_socket, return_exceptions=True)  # it may be gone: REST has the word
         return n
+
+    async def _cancel_all_by_socket(self) -> None:
+        await asyncio.wait_for(self._open_socket().ask("order.cancel_all", {}), _COUNT_S)
 
     async def arm_dead_man(self, timeout_s: float) -> None:
         """Cancel on disconnect: the venue cancels when this connection is lost, whatever the timeout; 0 disarms."""
@@ -232,13 +246,14 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
     async def _submit(self, asked: Sequence[replies.Reply]) -> Any:
         """The venue's answer to orders; raises ``Refusal`` also for those that were not sent."""
         try:
-            await self._take("place")  # a batch counts as one
+            await self._sends.turn(self._budget, "place")  # a batch counts as one
             socket, rest = self._open_socket(), await self._rest()
             if self._clock_doubt:
                 self._clock_doubt = False
                 await rest.sync_clock()
             now_ms = rest.now_ms()
             signed = await asyncio.gather(*(rest.sign(_payload(reply, now_ms)) for reply in asked))
+            await self._sends.turn(None, "place")  # pulled while it was signed?
             self._open_socket()
         except Exception as exc:
             raise Refusal("not sent", f"{type(exc).__name__}: {exc}") from exc
@@ -261,7 +276,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         try:
             if cid in self._placing:
                 await asyncio.wait_for(self._placing[cid].wait(), self._timeout_s)
-            await self._take("cancel")
+            await self._sends.turn(self._budget, "cancel")
             outcome = await self._open_socket().ask("order.cancel", {"client_id": cid, "market": symbol})
         except Exception as exc:  # noqa: BLE001  see ``_place``
             outcome = exc
@@ -279,7 +294,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         self._say(reply, outcome)
 
     async def _modify(self, reply: replies.Reply, size: Decimal) -> Any:
-        await self._take("amend")
+        await self._sends.turn(self._budget, "amend")
         rest, socket = await self._rest(), self._open_socket()
         found = await self._find(reply.cid)
         if found is None:
@@ -288,6 +303,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         reply.side = wire.SIDE_SIGN[found.side]
         whole = msgspec.structs.replace(reply, qty=format(size + filled, "f"))
         signed = await rest.sign({**_payload(whole, rest.now_ms()), "id": found.id})
+        await self._sends.turn(None, "amend")
         return await socket.ask("order.modify", signed)
 
     def _say(self, reply: replies.Reply, outcome: Any) -> None:
@@ -328,6 +344,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
             await asyncio.shield(self._socket.ended)
 
     async def _leave(self) -> None:
+        self._sends.pull()
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()

@@ -194,6 +194,8 @@ async def rest_down(rig: Rig) -> None:
             await query()
     async with unreachable("cancel_all"):
         await trader.client.cancel_all()
+    if not trader.account.open:  # cancelled by the socket, and still not verified
+        n = await trader.rest(1, rig.mid, "0.05")
     rig.play((SELL, rig.mid, rig.lots("0.02")))
     await trader.hears(n, "fill")
     await until(market.agrees, "the true book")

@@ -404,6 +404,34 @@ def data_import(
     _say(report, as_json, lambda: render(report))
 
 
+@data_app.command("fetch")
+def data_fetch(
+    exchange: Annotated[
+        str, typer.Option(help="A name that ccxt knows, or several, tried in order: bybit,binanceusdm.")
+    ],
+    symbol: Annotated[str, typer.Option(help="As ccxt writes it: BTC/USDT:USDT (perp), BTC/USDT (spot).")],
+    since: Annotated[str, typer.Option(help="From when, e.g. 2024-01-01 or 2024-01-01T12:00 (UTC).")],
+    out: Annotated[Path, typer.Option(help="File to write or continue: .csv or .parquet.")],
+    what: Annotated[str, typer.Option(help="candles, trades or funding.")] = "candles",
+    until: Annotated[str | None, typer.Option(help="Until when; default: now.")] = None,
+    timeframe: Annotated[str, typer.Option(help="Of candles: 1m, 5m, 1h, 1d, ...")] = "5m",
+    address: Annotated[str, typer.Option(help="host:port that stands for the exchange's hosts (tests).")] = "",
+    as_json: Json = False,
+) -> None:
+    """Market history from an exchange's public API; the same command again goes on where the file ends.
+
+    Example: python cli.py data fetch --exchange bybit --symbol BTC/USDT:USDT --since 2024-01-01 --out data/btc.parquet
+    """
+    from actors.fetch import fetch_command
+
+    with _progress(what) as bar:
+        found = fetch_command(exchange, symbol, what, since, until, timeframe, out, address, bar)
+    _say(found, as_json)
+    if not found["complete"]:
+        _note("interrupted; the same command goes on")
+        raise typer.Exit(1)
+
+
 @data_app.command("info")
 def data_info(
     path: Annotated[Path, typer.Argument(help="A store.")],

@@ -35,42 +35,6 @@ def _take_touch(t: Messages, bids: Column, asks: Column, f: Rec, bb: int, ba: in
 
 
 @hot_kernel
-def _keep(row: Rec, f: Rec) -> None:
-    row.bid_tick = f.bid_tick
-    row.ask_tick = f.ask_tick
-    row.bid_lots = f.bid_lots
-    row.ask_lots = f.ask_lots
-    row.valid = f.valid
-    row.mid = f.mid
-    row.microprice = f.microprice
-    row.imbalance = f.imbalance
-    row.sigma2 = f.sigma2
-    row.trades = f.trades
-    row.mark = f.mark
-
-
-@hot_kernel
-def _keep_signals(row: Rec, f: Rec) -> None:
-    row.suspect = f.suspect
-    row.good_mid = f.good_mid
-    row.good_microprice = f.good_microprice
-    row.displacement = f.displacement
-    row.momentum = f.momentum
-    row.adx = f.adx
-    row.fast_sigma = f.fast_sigma
-    row.depth_bid_lots = f.depth_bid_lots
-    row.depth_ask_lots = f.depth_ask_lots
-
-
-@hot_kernel
-def _keep_flow(row: Rec, f: Rec) -> None:
-    row.flow_A = f.flow_A
-    row.flow_kappa = f.flow_kappa
-    row.flow_orders = f.flow_orders
-    row.flow_misfit = f.flow_misfit
-
-
-@hot_kernel
 def _moves_book(t: Messages, m: int) -> bool:
     for e in range(t.start[m], t.start[m + 1]):
         kind: Any = np.int64(t.words[e]) >> 28
@@ -132,10 +96,7 @@ def observe(
             look(w, f, now_ns)
             if w.settings.depth_ticks >= 0:
                 look_deep(w, f, bids, asks, t.base_tick)
-            _keep_signals(seen.features[d], f)
-        _keep(seen.features[d], f)
-        if track:
-            _keep_flow(seen.features[d], f)
+        seen.features[d] = f
         seen.mark_end[d] = ob.marks
     ob.message = m
     touch.bb, touch.ba, touch.lowb, touch.hia = bb, ba, lowb, hia

@@ -56,6 +56,11 @@ def _need_text(value: Any, what: str, examples: str) -> str:
     return value
 
 
+def to_ns(seconds: float) -> int:
+    """Whole nanoseconds of a duration in seconds."""
+    return round(seconds * 1e9)
+
+
 def parse_seconds(value: Any) -> float:
     """A duration in seconds: ``60s``, ``5m``, ``250ms``, ``8h``, ``1d``."""
     examples = "'60s', '5m', '250ms', '8h'"

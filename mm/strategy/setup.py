@@ -13,7 +13,7 @@ from mm.core.fees import Fees, tier_fees
 from mm.core.instrument import Instrument
 from mm.core.jit import bare
 from mm.core.types import COMMAND, ORDER, ORDER_SLOTS, RecArray, packed, records, unpacked
-from mm.core.units import Volatility
+from mm.core.units import Volatility, to_ns
 from mm.errors import ConfigError
 from mm.models.base import MODEL_PARAMS, POLICY
 from mm.models.flow import FLOW
@@ -74,10 +74,6 @@ class StrategyRecords:
     def bare(self) -> StrategyRecords:
         """The same memory as plain arrays: what a caller that is in a hurry hands to a kernel."""
         return replace(self, **{f.name: bare(getattr(self, f.name)) for f in fields(self)[2:]})
-
-
-def _ns(seconds: float) -> int:
-    return round(seconds * 1e9)
 
 
 def _fee_e8(fee: Any) -> int:
@@ -231,17 +227,17 @@ def settings_of(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own
     p["own_in_feed"] = own_in_feed
     p["static_sigma"] = sigma if static else -1.0
     if isinstance(m.sigma, Volatility):
-        p["sigma_halflife_s"], p["sigma_sample_ns"] = 60.0, _ns(0.1)
+        p["sigma_halflife_s"], p["sigma_sample_ns"] = 60.0, to_ns(0.1)
     else:
         p["sigma_sample_ns"], p["sigma_halflife_s"], _ = volatility_estimate(m.sigma, instrument, ref_price)
         p["sigma_floor"] = m.sigma.floor.ticks_per_sqrt_s(instrument, ref_price)
     p["horizon_s"] = m.horizon
     p["session"] = m.horizon_mode == "session"
-    p["refresh_ns"] = _ns(st.refresh)
+    p["refresh_ns"] = to_ns(st.refresh)
     p["timeless"] = not (MODELS[m.name].uses_tau or MODELS[m.name].blind)
     p["min_spread"], p["max_spread"], p["max_skew"] = min_spread, max_spread, max_skew
     p["threshold"] = st.requote.threshold.ticks(instrument, ref_price)
-    p["min_age_ns"], p["max_age_ns"] = _ns(st.requote.min_age), _ns(st.requote.max_age)
+    p["min_age_ns"], p["max_age_ns"] = to_ns(st.requote.min_age), to_ns(st.requote.max_age)
     opening: dict[str, float] = {"next_order": 1}
     limits: dict[str, float] = {}
     rate: dict[str, float] = {}
@@ -274,7 +270,7 @@ def settings_of(cfg: RunConfig, instrument: Instrument, ref_price: float, *, own
 def volatility_estimate(sigma: EwmaSigma, instrument: Instrument, ref_price: float) -> tuple[int, float, float]:
     """(sampling step [ns], half-life [s], first value [ticks^2/s]) of the estimate in flight."""
     first = sigma.initial.ticks_per_sqrt_s(instrument, ref_price)
-    return max(_ns(sigma.sample), 1), sigma.halflife, first * first
+    return max(to_ns(sigma.sample), 1), sigma.halflife, first * first
 
 
 def dynamic_of(cfg: RunConfig) -> DynamicParams | None:
@@ -287,7 +283,7 @@ def dynamic_of(cfg: RunConfig) -> DynamicParams | None:
 
 def fit_every_ns(params: DynamicParams) -> int:
     """Time between fits."""
-    return max(_ns(params.every), 1)
+    return max(to_ns(params.every), 1)
 
 
 def fill_dynamic(model: Any, flow: Any, params: DynamicParams) -> None:

@@ -15,6 +15,7 @@ from mm.config.controls import (
 )
 from mm.config.schema import RiskConfig
 from mm.core.instrument import Instrument
+from mm.core.units import to_ns
 from mm.errors import ConfigError
 from mm.strategy.controls import names
 from mm.strategy.controls.inventory import in_lots
@@ -46,10 +47,6 @@ class _At(NamedTuple):
         return float(volatility.ticks_per_sqrt_s(self.instrument, self.ref_price))
 
 
-def _ns(seconds: float) -> int:
-    return round(seconds * 1e9)
-
-
 def fill_controls(
     p: Any, s: Any, watch: Any, c: ControlsConfig, risk: RiskConfig, instrument: Instrument, ref_price: float
 ) -> None:
@@ -66,7 +63,7 @@ def fill_controls(
         _inventory(g["inventory"], p, c.inventory, at)
     if c.cooldown is not None:
         cool, k = g["cooldown"], c.cooldown
-        cool["halflife_s"], cool["markout_ns"] = k.halflife, _ns(k.markout)
+        cool["halflife_s"], cool["markout_ns"] = k.halflife, to_ns(k.markout)
         cool["widen_at"], cool["pause_at"], cool["resume_at"] = k.widen_at, k.pause_at, k.resume_at
         cool["extra"], cool["adverse"], cool["weight"] = k.widen - 1.0, at.ticks(k.adverse), k.weight
     for name in ("displacement", "momentum"):
@@ -90,7 +87,7 @@ def fill_controls(
         day["end_ns"] = c.session.end * 60 * 10**9
         start = c.session.end if c.session.start is None else c.session.start
         day["closed_ns"] = (start - c.session.end) % 1440 * 60 * 10**9
-        day["flatten_ns"], day["widen_ns"] = _ns(c.session.flatten), _ns(c.session.widening)
+        day["flatten_ns"], day["widen_ns"] = to_ns(c.session.flatten), to_ns(c.session.widening)
         day["extra"] = c.session.widen - 1.0
     if c.rebalance is not None:
         limit = at.lots(c.rebalance.limit, "rebalance.limit")
@@ -129,9 +126,9 @@ def _watch(w: Any, c: ControlsConfig, at: _At) -> None:
     if c.momentum is not None:
         w["momentum_s"] = c.momentum.window
     if c.regime is not None:
-        w["adx"]["bar_ns"], w["adx"]["n"] = _ns(c.regime.bar), c.regime.period
+        w["adx"]["bar_ns"], w["adx"]["n"] = to_ns(c.regime.bar), c.regime.period
     if c.volatility is not None:
-        w["sample_ns"], w["halflife_s"] = _ns(c.volatility.sample), c.volatility.halflife
+        w["sample_ns"], w["halflife_s"] = to_ns(c.volatility.sample), c.volatility.halflife
     if c.thin_book is not None:
         w["depth_ticks"] = math.floor(min(at.ticks(c.thin_book.within), float(UNLIMITED)) + 1e-9)
     w["on"] = any(
@@ -171,7 +168,7 @@ def _move(g: Any, k: MoveConfig) -> None:
 
 
 def _latch(g: Any, k: RegimeConfig | VolatilityGuardConfig, soften: float, pull: float, resume: float) -> None:
-    g["soften"], g["pull"], g["resume"], g["dwell_ns"] = soften, pull, resume, _ns(k.dwell)
+    g["soften"], g["pull"], g["resume"], g["dwell_ns"] = soften, pull, resume, to_ns(k.dwell)
     g["scale"], g["extra"] = k.size, k.widen - 1.0
 
 

@@ -12,7 +12,7 @@ from mm.config import RunConfig, validate
 from mm.config.schema import DataConfig
 from mm.errors import RaymakerError
 from mm.sim.tape import Tape, open_tape
-from mm.strategy.setup import resolve
+from mm.strategy.setup import settings_of
 from tune.seeds import digest, trial_seed
 from tune.space import Space
 
@@ -67,7 +67,7 @@ def candidates(space: Space) -> Iterator[Candidate]:
         if one.config is not None:
             tape = tape_of(one.config.data)
             try:
-                resolve(one.config, tape.instrument, tape.ref_price)
+                settings_of(one.config, tape.instrument, tape.ref_price)
             except RaymakerError as exc:
                 one = replace(one, config=None, error=str(exc))
         yield one

@@ -24,7 +24,7 @@ from mm.errors import ConfigError
 from mm.sim.candles import simulate_candles
 from mm.sim.run import SimResult, simulate_many
 from mm.sim.tape import Tape
-from mm.strategy.setup import resolve
+from mm.strategy.setup import settings_of
 
 Floats = NDArray[np.float64]
 Market = Tape | Candles
@@ -137,7 +137,7 @@ def _check(names: Sequence[str], configs: Sequence[RunConfig], markets: Sequence
         if isinstance(market, Tape):
             for name, cfg in zip(names, configs, strict=True):
                 try:
-                    resolve(cfg, market.instrument, market.ref_price)
+                    settings_of(cfg, market.instrument, market.ref_price)
                 except ConfigError as exc:
                     raise ConfigError(f"arm {name!r}: {exc}") from exc
 

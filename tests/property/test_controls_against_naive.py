@@ -1,30 +1,17 @@
 """With controls on, the simulator and the live shell around a naive exchange still agree, decision for decision."""
 
-import functools
-import shutil
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from mm.config.schema import RunConfig
-from mm.data.store import StoreWriter
-from mm.data.synth import SynthFlow, SynthSpec
 from mm.sim.run import decision_times, simulate, simulate_many
-from mm.sim.tape import from_store
 from mm.strategy.controls.names import ACTS
 from tests.reference import naive_sim
+from tests.reference.lively_market import lively_tape
 
-SECONDS = 25
 
-
-@functools.cache
-def make_tape():
-    """A lively market with jumps: whatever watches it has something to see."""
-    path = Path(tempfile.mkdtemp(prefix="raymaker-test-")) / "synth"
-    spec = SynthSpec(sigma_bps_per_sqrt_s=1.5)
-    events = SynthFlow(spec, 7).next_chunk(SECONDS * 1_000_000_000)
+def jump(events):
+    """Two jumps of the price: whatever watches it has something to see."""
     at = (events["ts_exch_ns"] - events["ts_exch_ns"][0]) * 1e-9
     shift = np.where((at > 8) & (at < 8.4), 600, 0) + np.where(at > 15, -200, 0)
     last = np.flatnonzero(events["flags"] & 1)
@@ -34,16 +21,11 @@ def make_tape():
         whole[start : end + 1] = shift[end]
         start = end + 1
     events["tick"] += whole.astype("i4")
-    with StoreWriter(path, spec.instrument, "test") as writer:
-        writer.append(events)
-        store = writer.finish({})
-    return from_store(store)
 
 
 @pytest.fixture(scope="module")
-def tape():
-    yield make_tape()
-    shutil.rmtree(make_tape().path.parent)
+def tape(tmp_path_factory):
+    return lively_tape(tmp_path_factory.mktemp("tape") / "synth", jump)
 
 
 ALL = {

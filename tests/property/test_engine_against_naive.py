@@ -1,22 +1,15 @@
 """The replay engine equals a slow plain-Python exchange around the live quoter: fills, position, money, orders."""
 
-import functools
-import shutil
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from mm.config.schema import RunConfig
-from mm.data.store import StoreWriter
-from mm.data.synth import SynthFlow, SynthSpec
 from mm.sim.run import decision_times, simulate, simulate_many
-from mm.sim.tape import from_store
 from mm.strategy.dynamic import PARAMS_REASONS
 from tests.reference import naive_sim
+from tests.reference.lively_market import lively_tape
 from tests.reference.plain import examples
 
 # As plain Python, where lines are counted, one of each kind is compared.
@@ -24,20 +17,9 @@ COMPILED = pytest.mark.compiled
 MODELS = [pytest.param(m, marks=COMPILED) for m in ("avellaneda_stoikov", "glft_asymptotic", "glft_stationary")]
 
 
-@functools.cache
-def make_tape():
-    path = Path(tempfile.mkdtemp(prefix="raymaker-test-")) / "synth"
-    spec = SynthSpec(sigma_bps_per_sqrt_s=1.5)
-    with StoreWriter(path, spec.instrument, "test") as writer:
-        writer.append(SynthFlow(spec, 7).next_chunk(25_000_000_000))
-        store = writer.finish({})
-    return from_store(store)
-
-
 @pytest.fixture(scope="module")
-def tape():
-    yield make_tape()
-    shutil.rmtree(make_tape().path.parent)
+def tape(tmp_path_factory):
+    return lively_tape(tmp_path_factory.mktemp("tape") / "synth")
 
 
 def config(**changes):
@@ -125,7 +107,7 @@ def test_parameters_estimated_in_flight_are_the_same(tape, model):
     sigma=st.sampled_from(["3%/day", {"halflife": "5s", "sample": "100ms"}]),
     params=st.sampled_from(["static", DYNAMIC, DYNAMIC | {"halflife": "90s", "min_arrivals": 40, "within": 4.0}]),
 )
-def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, sigma, params):
+def test_any_settings_agree(tape, queue, n, partial, kappa, latency_ms, size, every, sigma, params):
     cfg = config(
         sim__queue={"model": queue, "n": n},
         sim__partial_fills=partial,
@@ -140,14 +122,14 @@ def test_any_settings_agree(queue, n, partial, kappa, latency_ms, size, every, s
         risk__max_notional_usd=1e6,
         risk__initial_equity_usd=1e6,
     )
-    compare(cfg, make_tape())
+    compare(cfg, tape)
 
 
-@functools.cache
-def measured_file():
+@pytest.fixture(scope="module")
+def measured_file(tape):
     """Delays of 1 to 90 ms, measured every 1.3 s over the first half of the tape."""
-    times = int(make_tape().msg_recv_ns[0]) + np.arange(10) * 1_300_000_000
-    path = make_tape().path.parent / "delays.csv"
+    times = int(tape.msg_recv_ns[0]) + np.arange(10) * 1_300_000_000
+    path = tape.path.parent / "delays.csv"
     np.savetxt(path, np.stack([times, (np.arange(10) * 37 % 89 + 1) * 1_000_000], 1), "%d", ",", header="time,delay")
     return path
 
@@ -161,16 +143,16 @@ LATENCIES = {
 }
 
 
-def sim_section(name):
+def sim_section(name, measured_file):
     out = {"decide_every": "100ms"}
     for key, value in LATENCIES[name].items():
-        out[key] = value | {"file": str(measured_file())} if isinstance(value, dict) and "file" in value else value
+        out[key] = value | {"file": str(measured_file)} if isinstance(value, dict) and "file" in value else value
     return out
 
 
 @pytest.mark.parametrize("name", ["feed", *(pytest.param(n, marks=COMPILED) for n in LATENCIES if n != "feed")])
-def test_any_latency_agrees(tape, name):
-    result, _, _ = compare(config(sim=sim_section(name)), tape)
+def test_any_latency_agrees(tape, measured_file, name):
+    result, _, _ = compare(config(sim=sim_section(name, measured_file)), tape)
     assert result.metrics["fills"] > 3
     assert np.all(np.diff(result.fills["ts_recv_ns"]) >= 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -56,6 +56,11 @@ class Sends:
     def pull(self) -> None:
         """What still waits is not wanted any more."""
         self._pulls += 1
+
+    def wanted(self) -> Callable[[], bool]:
+        """In a request: whether it is still wanted, for whoever sends it later and in another thread."""
+        begun = _begun.get(self._pulls)
+        return lambda: begun == self._pulls
 
     async def turn(self, budget: Budget | None, kind: str, count: int = 1) -> None:
         """In a request, before it is sent: wait for the account's budget; raises when it was pulled meanwhile."""

@@ -103,6 +103,7 @@ class ApexTradingClient(Account, NotOffered):
 
     async def connect(self, on_frame: OnFrame) -> None:
         """Learn what orders are signed with, then sign in; from now on private frames arrive at ``on_frame``."""
+        self._sends.pull()
         if self._link is not None:
             await self._link.close()
         await self._orders.ask(lambda library: library.configs_v3())
@@ -125,7 +126,8 @@ class ApexTradingClient(Account, NotOffered):
             await asyncio.shield(self._link.ended)
 
     async def close(self) -> None:
-        """Give what is under way a moment, then end everything."""
+        """Give what is under way a moment, then end everything; ``connect`` and ``cancel_all`` begin again."""
+        self._sends.pull()
         await self._sends.drain(_DRAIN_S)
         link, self._link = self._link, None
         if link is not None:
@@ -136,6 +138,7 @@ class ApexTradingClient(Account, NotOffered):
     # --- orders ------------------------------------------------------------------------------------------------------
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
         """Send one post-only limit order."""
+        self._connected()
         reply = _reply("place", symbol, client_order_id, side, price, size)
         await self._sends.start(self._place(reply, timeInForce="POST_ONLY"))
 
@@ -143,6 +146,7 @@ class ApexTradingClient(Account, NotOffered):
         self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal
     ) -> None:
         """Send the one taker order of the desk."""
+        self._connected()
         reply = _reply("reduce", symbol, client_order_id, side, price, size)
         await self._sends.start(self._place(reply, timeInForce="IMMEDIATE_OR_CANCEL", reduceOnly=True))
 
@@ -150,16 +154,19 @@ class ApexTradingClient(Account, NotOffered):
         """Send several post-only limit orders in one request."""
         if not 0 < len(orders) <= MAX_BATCH:
             raise ConfigError(f"venue apex: a batch holds 1 to {MAX_BATCH} orders, not {len(orders)}")
+        self._connected()
         told = [_reply("place", o.symbol, o.client_order_id, o.side, o.price, o.size) for o in orders]
         await self._sends.start(self._place_batch(told))
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
+        self._connected()
         reply = Reply(raymaker="ok", op="cancel", symbol=symbol, cid=client_order_id)
         await self._sends.start(self._cancel(reply), cancel=True)
 
     async def cancel_all(self) -> int:
         """Cancel everything; returns how many orders were open. Waits for no other request of ours."""
+        self._sends.pull()
         asked = asyncio.create_task(self._halt.send(lambda library: library.open_orders_v3()))
         await asyncio.wait([asked], timeout=_COUNT_S)
         outcome = await self._halt.send(lambda library: library.delete_open_orders_v3())
@@ -174,6 +181,11 @@ class ApexTradingClient(Account, NotOffered):
         set_rate = methodcaller("set_initial_margin_rate_v3", symbol=symbol, initialMarginRate=rate)
         await self._orders.ask(set_rate)
 
+    def _connected(self) -> None:
+        """Without the private stream nobody would hear what becomes of an order."""
+        if self._link is None or self._link.ended.done():
+            raise VenueUnreachable("apex: not connected")
+
     async def _place(self, reply: Reply, **options: Any) -> None:
         def call(library: Any) -> Any:
             return library.create_order_v3(
@@ -181,7 +193,7 @@ class ApexTradingClient(Account, NotOffered):
                 clientId=reply.cid, **options,
             )  # fmt: skip
 
-        self._tell(reply, await self._orders.send(call))
+        self._tell(reply, await self._orders.send(call, self._sends.wanted()))
 
     async def _place_batch(self, told: list[Reply]) -> None:
         def call(library: Any) -> Any:
@@ -194,7 +206,7 @@ class ApexTradingClient(Account, NotOffered):
                 ]
             )  # fmt: skip
 
-        outcome = await self._orders.send(call)
+        outcome = await self._orders.send(call, self._sends.wanted())
         answers = outcome.data if outcome.end == "ok" and isinstance(outcome.data, list) else []
         by_cid = {str(a.get("clientId") or a.get("clientOrderId")): a for a in answers if isinstance(a, dict)}
         for reply in told:

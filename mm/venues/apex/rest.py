@@ -122,7 +122,8 @@ class Rest:
         self._timeout_s = tuning.timeout_s
         self._patience_s = patience_s
         self._seen = _Seen()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="apex-rest")
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None  # made when it is needed: after ``close`` too, for a new session
         self.library = _library(rest_url, keys, tuning.timeout_s)
         session: requests.Session = self.library.client
         session.trust_env = False  # a proxy is an option, never the environment's
@@ -132,8 +133,8 @@ class Rest:
                 tunnel(adapter.poolmanager, tuning.proxy, tuning.timeout_s)
             session.mount(scheme, adapter)
 
-    async def send(self, call: Call) -> Outcome:
-        """Make one request; never raises for what the venue or the network did."""
+    async def send(self, call: Call, wanted: Callable[[], bool] = lambda: True) -> Outcome:
+        """Make one request; never raises for what the venue or the network did. Not ``wanted`` any more: not sent."""
         loop = asyncio.get_running_loop()
         asked_s = time.monotonic()  # what the budget keeps too long is not sent either
         if self._budget is not None:
@@ -141,10 +142,9 @@ class Rest:
                 await self._budget.take(self._kind)
             else:
                 self._budget.note("cancel_all")
-        try:
-            running = loop.run_in_executor(self._pool, self._run, call, asked_s)
-        except RuntimeError as exc:  # the pool is closed
-            return Outcome("no", text=f"not sent: {exc}")
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="apex-rest")
+        running = loop.run_in_executor(self._pool, self._run, call, asked_s, wanted)
         try:
             return await asyncio.wait_for(asyncio.shield(running), self._patience_s + 3 * self._timeout_s)
         except TimeoutError:
@@ -164,11 +164,15 @@ class Rest:
 
     def close(self) -> None:
         """End the threads; what is under way ends by its own timeout."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
         self.library.client.close()
 
-    def _run(self, call: Call, asked_s: float) -> Outcome:
+    def _run(self, call: Call, asked_s: float, wanted: Callable[[], bool]) -> Outcome:
         """In a thread of the pool."""
+        if not wanted():
+            return Outcome("no", text="not sent: everything was cancelled before")
         waited_s = time.monotonic() - asked_s
         if waited_s > self._patience_s:
             return Outcome("no", text=f"not sent: it waited for {waited_s:.1f} s")

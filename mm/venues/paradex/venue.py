@@ -2,6 +2,12 @@
 
 Keys: ``l2_address`` and ``l2_private_key`` (a Paradex key; a subkey cannot withdraw), or ``l1_address`` and
 ``l1_private_key`` (the Ethereum wallet, from which the Paradex key is derived).
+
+Documented or read in the library, and not established on the real venue: codes of refusals over the WebSocket and
+names of cancel reasons beside NOT_ENOUGH_MARGIN, POST_ONLY_WOULD_CROSS and USER_CANCELED (the codec goes by whether an
+order had rested or traded); whether a closing handshake counts for cancel on disconnect; whether a second log-in on a
+socket is taken (a refusal is ignored); the books of several markets over one SBE socket; how far a signature may be
+dated ahead; batches above 10 (one page says 10, another 50; the desk sends at most 8); that a fill's ``side`` is ours.
 """
 
 from __future__ import annotations

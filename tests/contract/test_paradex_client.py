@@ -158,11 +158,11 @@ def test_a_socks_proxy_carries_everything_and_looks_names_up() -> None:
 def test_tokens_are_renewed_before_their_end_on_the_same_socket() -> None:
     async def run() -> None:
         async with local() as one:
-            one.face.change_faults({"token_life_s": 1.0})
+            one.face.change_faults({"token_life_s": 2.0})
             d = Desk(one, one.trading())
             await d.connect()
             socket, first = d.client._socket, d.client._made and d.client._made.account.jwt_token
-            await asyncio.sleep(1.6)
+            await asyncio.sleep(2.6)
             assert d.client._socket is socket
             assert socket is not None
             assert not socket.ended.done()
@@ -322,13 +322,13 @@ def test_batches_that_are_none() -> None:
 
 def test_no_answer_in_time_is_unknown_and_the_order_is_not_sent_again() -> None:
     async def run() -> None:
-        async with desk(timeout_s=0.5) as d:
+        async with desk(timeout_s=1.0) as d:
             d.one.face.change_faults({"ack_lost": 1})
             await d.place(1)
             await until(lambda: d.unknown == [f"{PREFIX}-1"])
             await asyncio.sleep(0.2)
             assert d.one.account.n_orders == 1
-            d.one.face.change_faults({"request_delay_s": 0.8})
+            d.one.face.change_faults({"request_delay_s": 1.4})
             await d.place(2)
             await until(lambda: len(d.unknown) == 2)
             assert await d.client.order(SYMBOL, f"{PREFIX}-2") is None  # not yet: the executor asks again

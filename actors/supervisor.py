@@ -26,6 +26,7 @@ from actors.home import DAILY_LOSS, Latch, read_json, read_latch, scratch, write
 from actors.logs import log_to_files
 from actors.run_dir import MetricsLog, finish_run, write_tables
 from actors.transport import Curve, clear_stale, ipc_address, socket_dir
+from mm.core.first_run import SANDBOX, first_run
 from mm.errors import RaymakerError
 from mm.sandbox.process import ExchangeHandle, stop_exchange
 
@@ -201,13 +202,14 @@ class Supervisor:
         desk_risk = address.of("desk")
         executors = [i["executor"] for i in inboxes]
         name = f"{remote.PREFIX}{self.spec.desk}/"
-        with ThreadPoolExecutor(len(cfg.live.venues)) as pool:
-            specs = list(
-                pool.map(
-                    lambda n: self._venue_spec(replace(base, venue=n, inboxes=inboxes[n] | {"desk_risk": desk_risk})),
-                    range(len(cfg.live.venues)),
-                )
-            )
+
+        def venue_spec(n: int) -> DeskSpec:
+            return self._venue_spec(replace(base, venue=n, inboxes=inboxes[n] | {"desk_risk": desk_risk}))
+
+        numbers = range(len(cfg.live.venues))
+        with first_run(SANDBOX, self.log.info) as cold, ThreadPoolExecutor(len(numbers)) as pool:
+            first = [venue_spec(0)] if cold else []  # one exchange compiles for all
+            specs = first + list(pool.map(venue_spec, numbers[len(first) :]))
         spec = replace(base, inboxes={"desk_risk": desk_risk}, executors=executors)
         self._members["risk"] = _Member(f"{name}risk", DESK_RISK, spec)
         for s in specs:

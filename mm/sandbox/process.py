@@ -21,6 +21,8 @@ from mm.errors import ConfigError, RaymakerError, VenueUnreachable
 from mm.sandbox.spec import HOST
 from mm.venues.native import wire
 
+START_S: Final = 180.0  # a cold kernel cache on a busy machine
+
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _children: Final[dict[int, subprocess.Popen[bytes]]] = {}  # started here and to be reaped here
 
@@ -46,7 +48,7 @@ class ExchangeHandle:
 
 
 def start_exchange(
-    spec: dict[str, Any], log_path: str | os.PathLike[str], watch_pid: int | None = None, timeout_s: float = 60.0
+    spec: dict[str, Any], log_path: str | os.PathLike[str], watch_pid: int | None = None, timeout_s: float = START_S
 ) -> ExchangeHandle:
     """Start one exchange in a session of its own; returns when it listens.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,8 +11,8 @@ from mm.venues.apex import wire
 from mm.venues.apex.market import MarketDecoder
 from mm.venues.apex.orders import AccountDecoder
 from mm.venues.base import Decoded
+from mm.venues.rows import number_in
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
 _BAD: Final = (*wire.DECODE_ERRORS, ValueError)
 
 
@@ -53,10 +52,7 @@ class ApexCodec:
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
 
 def _control(frame: wire.Frame) -> Decoded:

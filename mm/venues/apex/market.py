@@ -5,21 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
     ASK,
     BID,
     BUY,
-    CLEAR_ASK,
-    CLEAR_BID,
-    EVENT,
     FUNDING,
     FUNDING_RATE_UNIT,
-    LAST,
     MARK,
     SELL,
     SNAPSHOT,
@@ -27,13 +21,11 @@ from mm.core.types import (
 from mm.venues.apex import wire
 from mm.venues.base import Decoded
 from mm.venues.native.wire import Units, decimal
+from mm.venues.rows import TOP_TICK, Row, cleared, events_of
 
-_TOP_TICK: Final = (1 << 31) - 1
 _RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
 _KNOWN_TRADES: Final = 1_000  # ids per market that are remembered: pushes may repeat trades of the backfill
 _TRADE_KIND: Final = {"Buy": BUY, "Sell": SELL}
-
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 
 
 class _Market:
@@ -105,10 +97,7 @@ class MarketDecoder:
         rows: list[Row] = []
         if frame.type == "snapshot":
             flags = SNAPSHOT
-            rows = [
-                (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-                (ts, ts_recv_ns, 0, _TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-            ]
+            rows = cleared(ts, ts_recv_ns, i)
         elif market.seq is None or book.u <= market.seq:  # withheld, or older than what is known
             return Decoded()
         elif frame.type != "delta" or book.u != market.seq + 1:
@@ -124,7 +113,7 @@ class MarketDecoder:
             market.seq = None
             return Decoded(gap=[i], error=f"bad level: {exc}")
         market.seq = book.u
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _trades(self, i: int, market: _Market, frame: wire.Frame, ts_recv_ns: int) -> Decoded:
         trades = [t for t in wire.decode_trades(frame.data) if market.is_new(t.i)]
@@ -138,7 +127,7 @@ class MarketDecoder:
         rows: list[Row] = [
             (t.T * 1_000_000, ts_recv_ns, units.lots(t.v), units.ticks(t.p), i, _trade_kind(t.S), 0) for t in trades
         ]
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _ticker(self, i: int, market: _Market, frame: wire.Frame, ts_recv_ns: int) -> Decoded:
         """A mark where it moved by a tick, and a settlement when the time of the next one is put forward.
@@ -161,7 +150,7 @@ class MarketDecoder:
                 rows.append((ts, ts_recv_ns, _rate(market.rate), market.mark_tick, i, FUNDING, 0))
             market.next_funding_ns = max(market.next_funding_ns, next_ns)
         market.rate = said.fundingRate or market.rate
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
 
 def _trade_kind(side: str) -> int:
@@ -174,7 +163,7 @@ def _trade_kind(side: str) -> int:
 def _nearest_tick(instrument: Instrument, text: str) -> int:
     """Mark prices are off the grid of orders."""
     tick = round(decimal(text) / instrument.tick_size)
-    if not 0 < tick < _TOP_TICK:
+    if not 0 < tick < TOP_TICK:
         raise ValueError(f"mark price {text[:40]} is out of range")
     return tick
 
@@ -184,10 +173,3 @@ def _rate(text: str) -> int:
     if abs(rate) > Decimal(100):
         raise ValueError(f"funding rate {text[:40]} is out of range")
     return round(rate * _RATE_STEPS)
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if rows:
-        rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.array(rows, EVENT)

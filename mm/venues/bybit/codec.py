@@ -11,13 +11,11 @@ alone.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
@@ -27,14 +25,9 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
-    CLEAR_ASK,
-    CLEAR_BID,
-    EVENT,
-    EXEC,
     FILL,
     FUNDING,
     FUNDING_RATE_UNIT,
-    LAST,
     MARK,
     REJECT,
     SELL,
@@ -44,16 +37,12 @@ from mm.venues import replies
 from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.bybit import wire
 from mm.venues.native.wire import DECODE_ERRORS, Units, decimal
+from mm.venues.rows import TOP_TICK, ExecRow, Row, cleared, events_of, execs_of, number_in
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
-_TOP_TICK: Final = (1 << 31) - 1
 _RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
 _FILLED_BY_FORCE: Final = ("BustTrade", "AdlTrade")  # liquidation, auto-deleveraging
 _OPEN: Final = ("New", "PartiallyFilled")
 _ENDED: Final = ("Cancelled", "PartiallyFilledCanceled", "Deactivated")
-
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
-ExecRow = tuple[int, int, int, int, int, int, int, int, int]  # in the order of EXEC's fields
 
 
 class BybitCodec:
@@ -115,10 +104,7 @@ class BybitCodec:
         flags = 0
         if push.type == "snapshot":
             flags = SNAPSHOT
-            rows += [
-                (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-                (ts, ts_recv_ns, 0, _TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-            ]
+            rows += cleared(ts, ts_recv_ns, i)
         else:
             last = self._u[i]
             if last is None or book.u <= last:  # withheld, or seen before
@@ -134,7 +120,7 @@ class BybitCodec:
             self._u[i] = None
             return Decoded(gap=[i], error=f"bad level: {exc}")
         self._u[i] = book.u
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _on_trades(self, push: wire.Push, ts_recv_ns: int) -> Decoded:
         rows: list[Row] = []
@@ -150,7 +136,7 @@ class BybitCodec:
             printed.setdefault(i, set()).add(trade.i)
         for i, ids in printed.items():
             self._printed[i] = ids
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _on_ticker(self, push: wire.Push, ts_recv_ns: int) -> Decoded:
         ticker = self._ticker(push.data)
@@ -175,12 +161,12 @@ class BybitCodec:
             if abs(rate) > _RATE_STEPS * 100:
                 raise ValueError(f"funding rate {ticker.fundingRate} is out of range")
             self._rate[i] = rate
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _nearest_tick(self, i: int, text: str) -> int:
         tick_size = self._units[i].instrument.tick_size
         tick = int((decimal(text) / tick_size).to_integral_value(ROUND_HALF_EVEN))
-        if not 0 < tick < _TOP_TICK:
+        if not 0 < tick < TOP_TICK:
             raise ValueError(f"mark price {text} is out of range")
         return tick
 
@@ -289,10 +275,7 @@ class BybitCodec:
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
 
 class _Reports:
@@ -310,7 +293,7 @@ class _Reports:
     def decoded(self) -> Decoded:
         if not self.rows:
             return Decoded(news=self.news)
-        return Decoded(execs=np.array(self.rows, EXEC), exec_detail=self.details, news=self.news)
+        return Decoded(execs=execs_of(self.rows), exec_detail=self.details, news=self.news)
 
 
 def _control(push: wire.Push) -> Decoded:
@@ -318,10 +301,3 @@ def _control(push: wire.Push) -> Decoded:
     if not push.success or push.retCode:
         return Decoded(error=f"{push.op or push.topic}: {push.retCode or ''} {push.ret_msg or push.retMsg}".strip())
     return Decoded()
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if rows:
-        rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.array(rows, EVENT)

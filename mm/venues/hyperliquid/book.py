@@ -16,17 +16,16 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from mm.core.instrument import Instrument
-from mm.core.types import ASK, BID, CLEAR_ASK, CLEAR_BID, FUNDING, SNAPSHOT
+from mm.core.types import ASK, BID, FUNDING, SNAPSHOT
 from mm.venues.hyperliquid.messages import Level
 from mm.venues.native.wire import Units, decimal
+from mm.venues.rows import TOP_TICK, Row, cleared
 
-TOP_TICK: Final = (1 << 31) - 1
 _KEPT_TRADES: Final = 4_096  # ids by which a repeated trade is recognised
 _KEPT_PRICES: Final = 100_000
 _RATIO_DIGITS: Final = 12
 _HOUR_MS: Final = 3_600_000
 
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 Levels = dict[int, int]  # ticks -> lots
 
 
@@ -112,10 +111,7 @@ class Visible:
         if not self.valid:
             self._bids, self._asks = {}, {}
             self.valid, self.since_ms = True, time_ms
-            rows += [
-                (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-                (ts, ts_recv_ns, 0, TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-            ]
+            rows += cleared(ts, ts_recv_ns, i)
         self.time_ms = time_ms
         for kind, old, new in ((BID, self._bids, new_bids), (ASK, self._asks, new_asks)):
             rows += [(ts, ts_recv_ns, 0, tick, i, kind, SNAPSHOT) for tick in old if tick not in new]

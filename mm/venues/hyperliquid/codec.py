@@ -7,12 +7,10 @@ or from ``orderUpdates``, whichever is first: both may say the same. What the ac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
@@ -20,11 +18,8 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
-    EVENT,
-    EXEC,
     FILL,
     FUNDING_RATE_UNIT,
-    LAST,
     MARK,
     REJECT,
     SELL,
@@ -32,18 +27,16 @@ from mm.core.types import (
 from mm.venues import replies
 from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.hyperliquid import messages as m
-from mm.venues.hyperliquid.book import Row, Visible
+from mm.venues.hyperliquid.book import Visible
 from mm.venues.hyperliquid.rules import from_cloid
 from mm.venues.native.wire import DECODE_ERRORS, decimal
+from mm.venues.rows import ExecRow, Row, events_of, execs_of, number_in
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
 _TRADE_KIND: Final = {"B": BUY, "A": SELL}
 _RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
 _KEPT_CIDS: Final = 4_096
 _WORKING: Final = frozenset({"open", "triggered", "accepted"})
 ORDER_GONE: Final = "Error placing new order during modify"  # the order that was to be modified is cancelled
-
-ExecRow = tuple[int, int, int, int, int, int, int, int, int]  # in the order of EXEC's fields
 
 
 def order_kind(status: str) -> int | None:
@@ -77,10 +70,7 @@ class HyperliquidCodec:
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
     # --- public ------------------------------------------------------------------------------------------------------
     def decode_public(self, raw: bytes, ts_recv_ns: int) -> Decoded:
@@ -99,7 +89,7 @@ class HyperliquidCodec:
             case m.BboFrame(data):
                 return self._levels(self._find(data.coin), data, ts_recv_ns)
             case m.TradesFrame(data):
-                return Decoded(events=_events([row for t in data for row in self._trade(t, ts_recv_ns)]))
+                return Decoded(events=events_of([row for t in data for row in self._trade(t, ts_recv_ns)]))
             case m.AssetCtxFrame(data):
                 book = self._find(data.coin)
                 book.rate = _rate(data.ctx.funding)
@@ -107,7 +97,7 @@ class HyperliquidCodec:
                 if mark == book.mark:
                     return Decoded()
                 book.mark = mark
-                return Decoded(events=_events([(ts_recv_ns, ts_recv_ns, 0, mark, book.i, MARK, 0)]))
+                return Decoded(events=events_of([(ts_recv_ns, ts_recv_ns, 0, mark, book.i, MARK, 0)]))
             case m.SubscriptionFrame(data):
                 asked = data.subscription
                 if asked.type == "l2Book" and data.method == "subscribe" and asked.coin in self._index:
@@ -127,7 +117,7 @@ class HyperliquidCodec:
         except ValueError as exc:
             book.reset()
             return Decoded(gap=[book.i] if was_valid else [], error=f"bad level: {exc}")
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _trade(self, trade: m.Trade, ts_recv_ns: int) -> list[Row]:
         book = self._find(trade.coin)
@@ -198,7 +188,7 @@ class HyperliquidCodec:
             details.append(ExecDetail(cid, str(order.oid), reason=reason))
             ts = u.statusTimestamp * 1_000_000
             rows.append((ts, ts_recv_ns, self.own_id(cid), lots, tick, book.i, side, kind, 0))
-        return Decoded(execs=_execs(rows), exec_detail=details, error=error)
+        return Decoded(execs=execs_of(rows), exec_detail=details, error=error)
 
     def _fills(self, fills: list[m.Fill], ts_recv_ns: int) -> Decoded:
         rows: list[ExecRow] = []
@@ -215,7 +205,7 @@ class HyperliquidCodec:
             details.append(ExecDetail(cid, str(f.oid), str(f.tid), fee=decimal(f.fee)))
             ts = f.time * 1_000_000
             rows.append((ts, ts_recv_ns, self.own_id(cid), lots, tick, book.i, side, FILL, int(not f.crossed)))
-        return Decoded(execs=_execs(rows), exec_detail=details, error=error)
+        return Decoded(execs=execs_of(rows), exec_detail=details, error=error)
 
     # --- answers to our requests -------------------------------------------------------------------------------------
     def _reply(self, r: replies.Reply, ts_recv_ns: int) -> Decoded:
@@ -254,7 +244,7 @@ class HyperliquidCodec:
             grid = self._books[i].grid
             lots, tick = grid.units.lots(r.qty), grid.units.ticks(r.px)
         row = (ts_recv_ns, ts_recv_ns, self.own_id(r.cid), lots, tick, i, r.side, kind, 0)
-        return Decoded(execs=_execs([row]), exec_detail=[detail])
+        return Decoded(execs=execs_of([row]), exec_detail=[detail])
 
     def _remember(self, oid: int, cid: str) -> None:
         if len(self._cids) >= _KEPT_CIDS and oid not in self._cids:
@@ -301,15 +291,3 @@ def _other(frame: m.AnyFrame) -> Decoded:
     if isinstance(frame, m.ErrorFrame) and not frame.data.startswith("Already subscribed"):
         return Decoded(error=frame.data)
     return Decoded()
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if not rows:
-        return Decoded().events
-    rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.array(rows, EVENT)
-
-
-def _execs(rows: list[ExecRow]) -> Any:
-    return np.array(rows, EXEC) if rows else Decoded().execs

@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
@@ -22,12 +21,7 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
-    CLEAR_ASK,
-    CLEAR_BID,
-    EVENT,
-    EXEC,
     FILL,
-    LAST,
     REJECT,
     SELL,
     SNAPSHOT,
@@ -37,19 +31,16 @@ from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.mexc.book import BookVersions, Push, Verdict
 from mm.venues.mexc.protobuf import FIRST_BYTE, parse_push
 from mm.venues.native.wire import DECODE_ERRORS, MAX_REMEMBERED, Units, decimal
+from mm.venues.rows import Row, cleared, events_of, execs_of, number_in
 
 NEW, FILLED, PARTLY_FILLED, CANCELED_ALL, CANCELED_REST = 1, 2, 3, 4, 5  # an order's status in pushes
 LIMIT_MAKER: Final = 2  # an order's type in pushes
 UNKNOWN_ORDER: Final = "-2011"
 POST_ONLY: Final = "post-only order would cross"
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
-_TOP_TICK: Final = (1 << 31) - 1
 _KEPT_ORDERS: Final = 20_000  # order ids whose client id and state are remembered
 _SIDE: Final = {1: 1, 2: -1}  # tradeType
 _SNAPSHOT: Final = b'{"snapshot":'
-
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 
 
 class _Depth(msgspec.Struct):
@@ -138,7 +129,7 @@ class MexcCodec:
             kind = BUY if _side(deal.tradeType) > 0 else SELL
             rows.append((_ns(deal.time), ts_recv_ns, self._lots(i, deal.quantity), ticks(deal.price), i, kind, 0))
         self._last_deals[i] = raw
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _depth(self, push: Any, ts_recv_ns: int) -> Decoded:
         i, body = self._find(push.symbol), push.publicAggreDepths
@@ -167,10 +158,7 @@ class MexcCodec:
         if later is None:
             return Decoded(gap=[i])
         ts = _ns(depth.timestamp) or ts_recv_ns
-        clear: list[Row] = [
-            (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-            (ts, ts_recv_ns, 0, _TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-        ]
+        clear = cleared(ts, ts_recv_ns, i)
         whole = Push(0, depth.lastUpdateId, ts, depth.bids, depth.asks)
         return self._book(i, [whole, *later], clear, ts_recv_ns, SNAPSHOT)
 
@@ -186,7 +174,7 @@ class MexcCodec:
         except ValueError as exc:
             self._books[i].lost()
             return Decoded(gap=[i], error=f"bad level: {exc}")
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _lots(self, i: int, text: str) -> int:
         """Public size in lots, rounded down but never to nothing: others may trade finer than our lot."""
@@ -300,14 +288,11 @@ class MexcCodec:
     ) -> Decoded:  # fmt: skip
         order = self.own_id(detail.client_order_id)
         row = (*times, order, *numbers, i, side, kind, int(maker))
-        return Decoded(execs=np.array([row], EXEC), exec_detail=[detail])
+        return Decoded(execs=execs_of([row]), exec_detail=[detail])
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
     def _cid(self, order_id: str, client_order_id: str) -> str:
         """The client's id, for want of one the venue's."""
@@ -336,13 +321,6 @@ def _note(raw: bytes) -> Decoded:
     note = _decode_note(raw)
     refused = note.code != 0 or note.msg.startswith(("Not Subscribed", "invalid"))
     return Decoded(error=f"the venue says: {note.code} {note.msg[:200]}" if refused else "")
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if rows:
-        rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.array(rows, EVENT)
 
 
 def _ns(ms: int) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
@@ -17,14 +15,9 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
-    CLEAR_ASK,
-    CLEAR_BID,
-    EVENT,
-    EXEC,
     FILL,
     FUNDING,
     FUNDING_RATE_UNIT,
-    LAST,
     MARK,
     REJECT,
     SELL,
@@ -32,14 +25,11 @@ from mm.core.types import (
 )
 from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.native import wire
+from mm.venues.rows import Row, cleared, events_of, execs_of, number_in
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
-_TOP_TICK: Final = (1 << 31) - 1
 _RATE_STEPS: Final = round(1 / FUNDING_RATE_UNIT)
 _STATUS_KIND: Final = {"open": ACK, "rejected": REJECT, "canceled": CANCELED}
 _TRADE_KIND: Final = {"buy": BUY, "sell": SELL}
-
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 
 
 class NativeCodec:
@@ -85,20 +75,20 @@ class NativeCodec:
                     (ts, ts_recv_ns, units.lots(t.qty), units.ticks(t.px), i, _TRADE_KIND[t.side], 0)
                     for t in message.trades
                 ]
-                return Decoded(events=_events(rows))
+                return Decoded(events=events_of(rows))
             case wire.Snapshot():
                 return self._snapshot(message, ts_recv_ns)
             case wire.Mark():
                 i = self._find(message.symbol)
                 tick = self._units[i].ticks(message.px)
-                return Decoded(events=_events([(message.ts, ts_recv_ns, 0, tick, i, MARK, 0)]))
+                return Decoded(events=events_of([(message.ts, ts_recv_ns, 0, tick, i, MARK, 0)]))
             case wire.Funding():
                 i = self._find(message.symbol)
                 rate = round(wire.decimal(message.rate) * _RATE_STEPS)
                 if abs(rate) > _RATE_STEPS * 100:
                     raise ValueError(f"funding rate {message.rate} is out of range")
                 tick = self._units[i].ticks(message.mark)
-                return Decoded(events=_events([(message.ts, ts_recv_ns, rate, tick, i, FUNDING, 0)]))
+                return Decoded(events=events_of([(message.ts, ts_recv_ns, rate, tick, i, FUNDING, 0)]))
             case _:
                 return _other(message)
 
@@ -114,10 +104,7 @@ class NativeCodec:
 
     def _snapshot(self, message: wire.Snapshot, ts_recv_ns: int) -> Decoded:
         i = self._find(message.symbol)
-        clear: list[Row] = [
-            (message.ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-            (message.ts, ts_recv_ns, 0, _TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-        ]
+        clear = cleared(message.ts, ts_recv_ns, i)
         return self._book(i, message, clear, ts_recv_ns, SNAPSHOT)
 
     def _book(
@@ -132,7 +119,7 @@ class NativeCodec:
             self._seq[i] = None
             return Decoded(gap=[i], error=f"bad level: {exc}")
         self._seq[i] = message.seq
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     # --- private -----------------------------------------------------------------------------------------------------
     def decode_private(self, raw: bytes, ts_recv_ns: int) -> Decoded:
@@ -202,14 +189,11 @@ class NativeCodec:
     ) -> Decoded:
         order = self.own_id(detail.client_order_id)
         row = (ts, ts_recv_ns, order, lots, tick, instrument, side, kind, int(maker))
-        return Decoded(execs=np.array([row], EXEC), exec_detail=[detail])
+        return Decoded(execs=execs_of([row]), exec_detail=[detail])
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
     def _find(self, symbol: str) -> int:
         try:
@@ -223,10 +207,3 @@ def _other(message: wire.AnyMessage) -> Decoded:
     if isinstance(message, wire.Error):
         return Decoded(error=f"{message.code}: {message.message}")
     return Decoded()
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if rows:
-        rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.array(rows, EVENT)

@@ -8,14 +8,12 @@ the mark price, the rest is carried over.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 import msgspec
-import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
@@ -25,13 +23,8 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
-    CLEAR_ASK,
-    CLEAR_BID,
-    EVENT,
-    EXEC,
     FILL,
     FUNDING,
-    LAST,
     MARK,
     REJECT,
     SELL,
@@ -41,9 +34,8 @@ from mm.venues import replies
 from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.native.wire import Units, decimal
 from mm.venues.paradex import sbe, wire
+from mm.venues.rows import TOP_TICK, Row, cleared, events_of, execs_of, number_in
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
-_TOP_TICK: Final = (1 << 31) - 1
 _TOP_LOTS: Final = 1 << 62
 _RATE_STEPS: Final = 1_000_000_000
 _FUNDING_STEP: Final = 1_000  # of 1e-9: a millionth of the mark price
@@ -51,11 +43,8 @@ _TOP_RATE: Final = _RATE_STEPS * 100
 _BOOK_TRADES: Final = ("FILL", "LIQUIDATION")  # RPI and block trades, transfers and settlements did not hit the book
 _KEPT_IDS: Final = 4_096
 _KEPT_TRADES: Final = 512
-_ROW: Final = struct.Struct("<qqqiHBB")
 _ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, struct.error, IndexError, ValueError)
 _PULLED: Final = ("USER_", "CANCEL_ON", "LIQUIDATION", "EXPIRED")  # an order that ended so had been resting
-
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
 
 
 def _json(kind: type[Any]) -> Callable[[bytes | msgspec.Raw], Any]:
@@ -144,10 +133,7 @@ class ParadexCodec:
         flags = 0
         if whole:
             flags = SNAPSHOT
-            rows = [
-                (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-                (ts, ts_recv_ns, 0, _TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-            ]
+            rows = cleared(ts, ts_recv_ns, i)
         try:
             for kind, levels in ((BID, bids), (ASK, asks)):
                 for price, size in levels:
@@ -157,7 +143,7 @@ class ParadexCodec:
             self._seq[i] = None
             return Decoded(gap=[i], error=f"bad level: {exc}")
         self._seq[i] = seq
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _trade(
         self, i: int, number: int | str, ts: int, ts_recv_ns: int, bought: bool, price: int, size: int
@@ -169,7 +155,7 @@ class ParadexCodec:
         seen[number] = None
         if len(seen) > _KEPT_TRADES:
             del seen[next(iter(seen))]
-        return Decoded(events=_events([row]))
+        return Decoded(events=events_of([row]))
 
     def _summary(self, symbol: str, ts: int, ts_recv_ns: int, mark: int) -> Decoded:
         i = self._index.get(symbol)
@@ -180,10 +166,10 @@ class ParadexCodec:
         tick = (mark + step // 2) // step
         if tick == self._mark_tick[i]:
             return Decoded()
-        if tick > _TOP_TICK:
+        if tick > TOP_TICK:
             raise ValueError(f"mark price {mark} is out of range")
         self._mark_tick[i] = tick
-        return Decoded(events=_events([(ts, ts_recv_ns, 0, tick, i, MARK, 0)]))
+        return Decoded(events=events_of([(ts, ts_recv_ns, 0, tick, i, MARK, 0)]))
 
     def _accrued(self, symbol: str, ts: int, ts_recv_ns: int, index: int) -> Decoded:
         """The funding index grew: what the holder of one unit has to pay since the last event."""
@@ -201,7 +187,7 @@ class ParadexCodec:
             return Decoded()
         self._funding[i] = index
         step = self._steps[i][0]
-        return Decoded(events=_events([(ts, ts_recv_ns, rate, (mark + step // 2) // step, i, FUNDING, 0)]))
+        return Decoded(events=events_of([(ts, ts_recv_ns, rate, (mark + step // 2) // step, i, FUNDING, 0)]))
 
     # --- public, as JSON ---------------------------------------------------------------------------------------------
     def _text(self, raw: bytes, ts_recv_ns: int) -> Decoded:
@@ -313,14 +299,11 @@ class ParadexCodec:
     ) -> Decoded:  # fmt: skip
         order = self.own_id(detail.client_order_id)
         row = (ts, ts_recv_ns, order, lots, tick, i, side, kind, int(maker))
-        return Decoded(execs=np.array([row], EXEC), exec_detail=[detail])
+        return Decoded(execs=execs_of([row]), exec_detail=[detail])
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
     # --- numbers -----------------------------------------------------------------------------------------------------
     def _find(self, symbol: str) -> int:
@@ -331,7 +314,7 @@ class ParadexCodec:
 
     def _ticks(self, i: int, price: int) -> int:
         tick, rest = divmod(price, self._steps[i][0])
-        if rest or not 0 <= tick <= _TOP_TICK:
+        if rest or not 0 <= tick <= TOP_TICK:
             raise ValueError(f"price {price}e-8 is off the grid or out of range")
         return tick
 
@@ -364,11 +347,3 @@ def _e8(value: Decimal) -> int:
     if whole != scaled:
         raise ValueError(f"{value} is finer than 1e-8")
     return whole
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if not rows:
-        return np.zeros(0, EVENT)
-    rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.frombuffer(bytearray().join([_ROW.pack(*row) for row in rows]), EVENT)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import cli_sandbox
-from cli_common import Json
+from cli_common import Json, status_line
 from cli_common import note as _note
 from cli_common import say as _say
 from mm.errors import ConfigError, RaymakerError
@@ -402,6 +402,36 @@ def data_import(
             fmt, market, files, out, symbol=symbol, tick_size=tick, lot_size=lot, max_bad=max_bad, progress=bar
         )
     _say(report, as_json, lambda: render(report))
+
+
+@data_app.command("record")
+def data_record(
+    venue: Annotated[str, typer.Option(help="bybit, mexc, hyperliquid, apex, paradex or native.")],
+    out: Annotated[Path, typer.Option(help="Directory of the recording; an unfinished one goes on.")],
+    network: Annotated[str, typer.Option(help="testnet, mainnet, or local with --address.")] = "mainnet",
+    address: Annotated[str | None, typer.Option(help="host:port of a local exchange (`sandbox`).")] = None,
+    instruments: Annotated[str | None, typer.Option(help="Symbols, comma-separated; default: all in its spec.")] = None,
+    duration: Annotated[str | None, typer.Option(help="How long, e.g. 8h. Default: until Ctrl-C.")] = None,
+    rotate: Annotated[str | None, typer.Option(help="A new part every so long or so large: 1h, 500MB.")] = None,
+    min_free: Annotated[str | None, typer.Option(help="Stop when the disk has less left; default 2GB.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Live market data, raw and decoded into stores, without keys. Ctrl-C finishes; killed, it goes on when started.
+
+    Example: python cli.py data record --venue bybit --instruments BTCUSDT --rotate 1h --out data/live
+    """
+    from actors.record import limits_of, record
+    from mm.report import tables
+
+    limits = limits_of(rotate, duration, min_free)
+    with status_line(enabled=not as_json) as line:
+        found = record(
+            venue, network, address, instruments.split(",") if instruments else None, out, limits, line, _note
+        )
+    _say(found, as_json, lambda: tables.recording(found))
+    if found["stopped"].startswith(("cannot", "the disk")):
+        _note(found["stopped"])
+        raise typer.Exit(1)
 
 
 @data_app.command("fetch")

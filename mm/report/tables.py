@@ -176,6 +176,21 @@ def findings(found: dict[str, Any]) -> Table:
     return _table([(f["what"], f"{f['verdict']}: {f['detail']}") for f in found["findings"]])
 
 
+def recording(found: dict[str, Any]) -> Table:
+    """What `data record` wrote: the whole, then a line a store."""
+    shown = [(key.replace("_", " "), str(value)) for key, value in found.items() if key != "stores"]
+    for store in found["stores"]:
+        latency = store.get("feed_latency_ms", {})
+        said = (
+            f"{store['events']:,} events, {store['trades']:,} trades, {store['span_s']:,.1f} s, {store['gaps']} gaps, "
+        )
+        said += (
+            f"{store['crossed']} crossed, latency p50 {latency.get('p50', '-')} ms, p99 {latency.get('p99', '-')} ms"
+        )
+        shown.append((store["instrument"]["symbol"], f"{said}\n{store['path']}"))
+    return _table(shown)
+
+
 def _figures(metrics: dict[str, Any], size_unit: str) -> Iterator[tuple[str, str]]:
     for name, (label, style, unit) in _SHOWN.items():
         value = metrics.get(name)

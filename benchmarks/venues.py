@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -148,6 +149,7 @@ def _memory(s: Session) -> dict[str, float]:
 def run(names: list[str], n_orders: int) -> Report:
     """Measure some venues, one after the other."""
     report = Report("venues", "local exchanges on the loopback")
+    report.notes["load"] = os.getloadavg()[1]
     with tempfile.TemporaryDirectory() as folder:
         for venue in names:
             figures = asyncio.run(measure(venue, n_orders, Path(folder)))

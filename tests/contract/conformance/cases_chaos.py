@@ -19,6 +19,7 @@ from tests.contract.conformance.wait import until
 
 SEED = 48
 _STEPS = 60
+_SAME = {"rejected": "canceled"}  # an amendment that would cross ends a post-only order in either word
 _HARMLESS = ("ack_lost", "error_after_accept", "rate_limited", "duplicate_private")
 _LOSING = (*_HARMLESS, "lose_private")
 
@@ -144,7 +145,7 @@ async def _compare(rig: Rig, trader: Trader, sizes: Sent, since_ns: int) -> None
             assert "fill" not in kinds, where
             continue
         assert state is not None, where
-        assert state.status == true.status, where
+        assert _SAME.get(state.status, state.status) == _SAME.get(true.status, true.status), where
         assert rig.lots(state.filled) in (true.filled, true.last.filled_lots), where
         assert "reject" not in kinds or true.status == "canceled", where
         assert "canceled" not in kinds or true.status == "canceled", where

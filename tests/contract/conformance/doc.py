@@ -102,7 +102,8 @@ def figures(report: dict[str, Any]) -> str:
             venues.append(venue)
         cases.setdefault(f"{what} [{case['unit']}]", {})[venue] = f"{case['ours']:,.3g}"
     rows = [(what, *(values.get(venue, "") for venue in venues)) for what, values in cases.items()]
-    return f"{report['machine']}; {report['data']}.\n\n" + table(("", *venues), rows)
+    others = f"load average {report['notes'].get('load', 0):.1f}"
+    return f"{report['machine']}, {others}; {report['data']}.\n\n" + table(("", *venues), rows)
 
 
 def page(results: Results, report: dict[str, Any]) -> str:

@@ -43,7 +43,12 @@ def test_a_venue_that_fails_or_misses_a_case_is_not_listed() -> None:
 
 def test_the_page_has_no_column_for_a_venue_that_fails() -> None:
     results = {"native": {case.id: {"outcome": "pass", "note": ""} for case in all_cases()}, "worse": {}}
-    report = {"machine": "m", "data": "d", "cases": {f"{v} place p50": {"ours": 1.5, "unit": "ms"} for v in results}}
+    report = {
+        "machine": "m",
+        "data": "d",
+        "notes": {},
+        "cases": {f"{v} place p50": {"ours": 1.5, "unit": "ms"} for v in results},
+    }
     page = doc.page(results, report)
     assert "| case | what must hold | native |" in page
     assert page.count("| pass |") == len(all_cases())

@@ -136,8 +136,8 @@ async def _nothing(*_: Any) -> list[Any]:
 def test_an_adapter_that_lies_is_caught(
     case: int, target: tuple[type, str], lie: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wait, "LIMIT_S", 0.5)
     assert outcome(case) == ["pass"]
+    monkeypatch.setattr(wait, "LIMIT_S", 0.5)
     monkeypatch.setattr(*target, lie)
     assert outcome(case) == ["fail"]
 

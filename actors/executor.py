@@ -1,16 +1,14 @@
 """The executor of one account: the only process that holds its keys and sends its orders.
 
 For every command: epoch, latch, lease and risk gate (``mm.strategy.executor_core``), the intent to the journal, then
-the venue. Reports come back on the private connection, go to the journal, and on to the quoter and risk. A new
-connection, the first or any later one, always begins the same way: cancel everything, wait until nothing is open, book
-what the venue's history knows and we do not, compare positions, and only then accept commands (a new epoch).
+the venue. Reports come back on the private connection, go to the journal, and on to the quoter and risk. The connection
+itself is in ``executor_session``, cancelling everything and the latch in ``executor_halt``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
 from array import array
 from typing import Any, ClassVar, Final
@@ -19,39 +17,34 @@ import numpy as np
 import zmq
 
 from actors import exchanges, keys
-from actors.base import LoopActor
 from actors.budget import ForClient, SharedBudget
 from actors.executor_book import Book
-from actors.home import Latch, clear_latch, read_latch, write_latch
+from actors.executor_session import DEAD_MAN_S, SessionActor
+from actors.home import read_latch
 from actors.outcomes import Outcomes
-from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, SYNC, Curve, Inbox, Message, Outbox
+from actors.transport import COMMANDS, EXECS, HALT, HELLO, LEASE, QUOTER, RISK, Curve, Inbox, Message, Outbox
 from actors.wire import pack_execs
 from mm.core.types import PLACE, REJECT
 from mm.errors import DataError, RaymakerError, VenueUnreachable
 from mm.strategy.executor_core import RATE_BUDGET, Command
 from mm.strategy.orders import client_order_id
-from mm.venues.base import AccountNews, OpenOrder
+from mm.venues.base import AccountNews
 from mm.venues.registry import get_venue
 
 _ACK_TIMEOUT_NS: Final = 2_000_000_000
 _QUOTER_TIMEOUT_NS: Final = 2_000_000_000
-_DEAD_MAN_S: Final = 10.0
 _TICK_S: Final = 0.1
 _RECONCILE_S: Final = 2.0
-_GIVE_UP_S: Final = 20.0
 _MAX_LATENCIES: Final = 1 << 18
 
 
-class ExecutorActor(LoopActor):
+class ExecutorActor(SessionActor):
     """See the module."""
 
     role: ClassVar[str] = "executor"
     ready = False
-    reconnects = bad_frames = pulls = sent = venue_rejects = 0
-    last_error = pull_reason = ""
-    _quoter_waits = False
+    bad_frames = sent = venue_rejects = 0
     _budget: SharedBudget | None = None
-    _to_keep: Latch | None = None
 
     # --- life --------------------------------------------------------------------------------------------------------
     async def main(self) -> None:
@@ -115,115 +108,6 @@ class ExecutorActor(LoopActor):
     def wake(self) -> None:
         if self.loop is not None and self.ready:
             self.loop.call_soon_threadsafe(self._stop.set)
-
-    async def _cancel_blindly(self) -> None:
-        """Without a journal we may not trade, and what an earlier process left open may not stay."""
-        try:
-            await self._client.connect(lambda _raw, _ts: None)
-            n = await self._client.cancel_all()
-        except VenueUnreachable as exc:
-            self.log.error("orders may be open and cannot be cancelled: %s", exc)  # noqa: TRY400  it says it all
-        else:
-            self.log.warning("%d orders cancelled: the journal cannot be used", n)
-        await self._client.close()
-
-    async def _finish(self) -> dict[str, Any]:
-        """Cancel everything and ask the venue what is left, for as long as it takes the venue to answer (10 s)."""
-        self.phase = "stopping"
-        error = ""
-        for _ in range(20):
-            try:
-                left = await self._pull("stop")
-                fills = await self._client.fills(self.book.run_started_ns)
-                positions = [await self._client.position(s) for s in self._symbols]
-            except VenueUnreachable as exc:
-                error = str(exc)
-                with contextlib.suppress(VenueUnreachable):
-                    await self._client.connect(self._on_frame)
-                await asyncio.sleep(0.5)
-                continue
-            with contextlib.suppress(VenueUnreachable, NotImplementedError):
-                await self._client.arm_dead_man(0)
-            await asyncio.sleep(0)
-            return {
-                "open_orders_left": len(left),
-                "fills": len(fills),
-                "taker_fills": sum(not f.maker for f in fills),
-                "positions": {p.symbol: str(p.size) for p in positions},
-                "balance": str(positions[0].balance) if positions else "",
-            }
-        self.log.error("the venue did not say what is left open: %s", error)
-        return {"error": error}
-
-    # --- connection --------------------------------------------------------------------------------------------------
-    async def _sessions(self) -> None:
-        wait_s = 0.1
-        begun = time.monotonic()
-        while True:
-            self.phase = "connecting"
-            try:
-                await self._open_session()
-                wait_s = 0.1
-                await self._client.closed()
-                reason = "the private connection ended"
-            except VenueUnreachable as exc:
-                reason = str(exc)
-                if not self.book.sessions and time.monotonic() - begun > _GIVE_UP_S:
-                    raise
-            self.core.ready = False
-            self.reconnects += 1
-            self.last_error = reason
-            self.log.warning("%s; connecting again in %.1f s", reason, wait_s)
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
-            wait_s = min(2 * wait_s, 5.0)
-
-    async def _open_session(self) -> None:
-        self.core.ready = False
-        self._codec.reset()
-        await self._client.connect(self._on_frame)
-        left = await self._pull("session")
-        if left:
-            raise VenueUnreachable(f"{len(left)} orders could not be cancelled")
-        fills = await self._client.fills(self.book.run_started_ns)
-        positions = [await self._client.position(symbol) for symbol in self._symbols]
-        if not self.book.open_session(fills, positions, time.time_ns()):
-            self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
-        self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]
-        if self._client.caps.leverage:
-            for symbol in self._symbols:
-                await self._client.set_leverage(symbol, max(1, round(self.spec.cfg.risk.leverage)))
-        with contextlib.suppress(NotImplementedError):
-            await self._client.arm_dead_man(_DEAD_MAN_S)
-        self.core.quoter_seen_ns = time.time_ns()
-        self.core.ready = True
-        self._publish_sync(RISK)
-        self._quoter_waits = True
-        self.log.info("session %d: positions %s", self.book.sessions, {p.symbol: str(p.size) for p in positions})
-
-    async def _pull(self, why: str) -> list[OpenOrder]:
-        """Cancel everything on the venue and look; returns what is still open after two seconds."""
-        left: list[OpenOrder] = []
-        for attempt in range(20):
-            n = await self._client.cancel_all()
-            left = await self._client.open_orders()
-            if n:
-                self.pulls += 1
-                self.pull_reason = why
-                self._try_to_note({"t": "cancel_all", "why": why, "n": n})
-            if not left:
-                break
-            await asyncio.sleep(0.1 if attempt else 0.01)
-        return left
-
-    def _try_to_note(self, record: dict[str, Any]) -> bool:
-        """A safety action does not wait for a disk that is full: what it was may be missing in the journal."""
-        try:
-            self.book.note(record)
-        except OSError as exc:
-            self.last_error = f"not in the journal: {exc}"
-            self.log.error("%s: %s", self.last_error, record)  # noqa: TRY400  the message says it all
-            return False
-        return True
 
     # --- commands ----------------------------------------------------------------------------------------------------
     async def _serve(self) -> None:
@@ -296,14 +180,6 @@ class ExecutorActor(LoopActor):
         else:
             await self._client.cancel(instrument.symbol, cid)
 
-    async def _send_cancel(self, instrument: int, cid: str) -> int:
-        try:
-            await self._client.cancel(self.book.instruments[instrument].symbol, cid)
-        except VenueUnreachable as exc:
-            self.log.warning("cancel %s: %s", cid, exc)
-            return 0
-        return 1
-
     # --- reports -----------------------------------------------------------------------------------------------------
     def _on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
         decoded = self._codec.decode_private(raw, ts_recv_ns)
@@ -337,12 +213,6 @@ class ExecutorActor(LoopActor):
         for out in self._out.values():
             out.send(EXECS, payload, t_wall_ns=time.time_ns())
 
-    def _publish_sync(self, *receivers: int) -> None:
-        if QUOTER in receivers:
-            self.core.epoch = (self.core.epoch + 1) & 0xFFFF  # what was decided before this is void
-        for receiver in receivers:
-            self._out[receiver].send(SYNC, self.core.sync(), b=self.core.epoch, t_wall_ns=time.time_ns())
-
     # --- watching ----------------------------------------------------------------------------------------------------
     async def _watch(self) -> None:
         turn = 0
@@ -365,95 +235,15 @@ class ExecutorActor(LoopActor):
                 if turn % round(_RECONCILE_S / _TICK_S) == 0 or self.core.overdue(now_ns):
                     await self._reconcile()
                 on_disconnect = self._client.caps.dead_man_on_disconnect  # armed once a session
-                if not on_disconnect and turn % round(_DEAD_MAN_S / 4 / _TICK_S) == 0:
+                if not on_disconnect and turn % round(DEAD_MAN_S / 4 / _TICK_S) == 0:
                     with contextlib.suppress(NotImplementedError):
-                        await self._client.arm_dead_man(_DEAD_MAN_S)
+                        await self._client.arm_dead_man(DEAD_MAN_S)
             except VenueUnreachable as exc:  # unknown is not flat: a new session starts from the venue's truth
                 self.last_error = str(exc)
                 self.log.warning("the venue does not answer: %s", exc)
                 await self._client.close()
 
-    async def _reconcile(self) -> None:
-        """Compare orders and positions with the venue's; never send anything twice."""
-        asked_ns = time.time_ns()
-        epoch = self.core.epoch
-        open_orders = await self._client.open_orders()
-        if not self.core.ready or epoch != self.core.epoch:
-            return
-        found, unwanted = self.book.reconcile(open_orders, asked_ns)
-        for instrument, cid in unwanted:
-            self.log.warning("order %s is still open: cancelling", cid)
-            await self._send_cancel(instrument, cid)
-        for key in found.gone:
-            await self._send_cancel(key.instrument, client_order_id(self.spec.prefix, key.id))
-        if found.gone or found.found:
-            self.log.warning("%d orders are not on the venue, %d were not reported", len(found.gone), len(found.found))
-            self._publish_sync(QUOTER, RISK)
-        await self._compare_positions()
-
-    async def _compare_positions(self) -> None:
-        """A difference that stays: book what the venue's history knows and we do not; halt on what then remains."""
-        for i, symbol in enumerate(self._symbols):
-            fills = self.core.fills(i)
-            if not self.book.position_differs(await self._client.position(symbol), fills) or not self.core.ready:
-                continue
-            if self.book.missed(await self._client.fills(self.book.run_started_ns), time.time_ns()):
-                self._publish_sync(QUOTER, RISK)
-                continue
-            self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
-
-    # --- halt --------------------------------------------------------------------------------------------------------
-    def _latch(self, code: int, note: str) -> None:
-        if not self.core.halt(code):
-            return
-        reason = self._halt_reasons[code]
-        self.log.error("halted: %s (%s)", reason, note)
-        for out in self._out.values():
-            out.send(HALT, a=code, t_wall_ns=time.time_ns())
-        self._to_keep = Latch(
-            self.spec.desk, self.spec.venue_config.name, reason, time.time_ns(), self.spec.run_id, note
-        )
-        self._keep_latch()
-        self._try_to_note({"t": "halt", "reason": reason, "note": note})
-
-    def _keep_latch(self) -> None:
-        """Put the latch on disk. We are halted in any case; while the disk refuses, it is tried every second."""
-        if self._to_keep is None:
-            return
-        try:
-            write_latch(self._to_keep)
-        except OSError as exc:
-            self.last_error = f"the latch is not on disk: {exc}"
-            self.log.error("%s", self.last_error)  # noqa: TRY400  the message says it all
-        else:
-            self._to_keep = None
-
-    async def _halt_now(self, note: str) -> int:
-        from mm.strategy.risk import HALT_OPERATOR
-
-        self._latch(HALT_OPERATOR, note)
-        return len(await self._pull("halted"))
-
-    async def _rearm(self, force: bool) -> bool:
-        latch = read_latch(self.spec.desk, self.spec.venue_config.name)
-        if latch is not None and not clear_latch(latch, force=force):
-            return False
-        self._to_keep = None
-        self.core.rearm()
-        self._try_to_note({"t": "rearm"})
-        for out in self._out.values():
-            out.send(HALT, a=0, t_wall_ns=time.time_ns())
-        return True
-
     # --- called by Ray -----------------------------------------------------------------------------------------------
-    def halt(self, note: str) -> int:
-        """Latch and cancel everything; returns how many orders the venue still shows."""
-        return int(self.in_loop(self._halt_now(note), 15.0))
-
-    def rearm(self, force: bool = False) -> bool:
-        """Lift the latch; False when it has to stay (daily loss before the UTC day roll)."""
-        return bool(self.in_loop(self._rearm(force), 5.0))
-
     def stop(self) -> dict[str, Any]:
         """Cancel everything, verify, report. ``latencies`` are nanoseconds."""
         out = super().stop()

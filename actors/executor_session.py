@@ -1,0 +1,152 @@
+"""The executor's connection to its venue, from the first to the last.
+
+A session always begins the same way: cancel everything, wait until nothing is open, book what the venue's history
+knows and we do not, compare positions, and only then accept commands (a new epoch). Orders and positions are compared
+for as long as it lasts, and again at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from typing import Any, Final
+
+from actors.executor_halt import HaltingActor
+from actors.transport import QUOTER, RISK, SYNC
+from mm.errors import VenueUnreachable
+from mm.strategy.orders import client_order_id
+from mm.venues.base import Codec
+
+DEAD_MAN_S: Final = 10.0
+_GIVE_UP_S: Final = 20.0
+
+
+class SessionActor(HaltingActor):
+    """An account that is connected, and connected again."""
+
+    reconnects = 0
+    _codec: Codec
+    _symbols: list[str]
+    _quoter_waits = False
+
+    def _on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
+        """A private frame."""
+        raise NotImplementedError
+
+    async def _sessions(self) -> None:
+        wait_s = 0.1
+        begun = time.monotonic()
+        while True:
+            self.phase = "connecting"
+            try:
+                await self._open_session()
+                wait_s = 0.1
+                await self._client.closed()
+                reason = "the private connection ended"
+            except VenueUnreachable as exc:
+                reason = str(exc)
+                if not self.book.sessions and time.monotonic() - begun > _GIVE_UP_S:
+                    raise
+            self.core.ready = False
+            self.reconnects += 1
+            self.last_error = reason
+            self.log.warning("%s; connecting again in %.1f s", reason, wait_s)
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311  jitter, not a secret
+            wait_s = min(2 * wait_s, 5.0)
+
+    async def _open_session(self) -> None:
+        self.core.ready = False
+        self._codec.reset()
+        await self._client.connect(self._on_frame)
+        left = await self._pull("session")
+        if left:
+            raise VenueUnreachable(f"{len(left)} orders could not be cancelled")
+        fills = await self._client.fills(self.book.run_started_ns)
+        positions = [await self._client.position(symbol) for symbol in self._symbols]
+        if not self.book.open_session(fills, positions, time.time_ns()):
+            self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
+        self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]
+        if self._client.caps.leverage:
+            for symbol in self._symbols:
+                await self._client.set_leverage(symbol, max(1, round(self.spec.cfg.risk.leverage)))
+        with contextlib.suppress(NotImplementedError):
+            await self._client.arm_dead_man(DEAD_MAN_S)
+        self.core.quoter_seen_ns = time.time_ns()
+        self.core.ready = True
+        self._publish_sync(RISK)
+        self._quoter_waits = True
+        self.log.info("session %d: positions %s", self.book.sessions, {p.symbol: str(p.size) for p in positions})
+
+    async def _finish(self) -> dict[str, Any]:
+        """Cancel everything and ask the venue what is left, for as long as it takes the venue to answer (10 s)."""
+        self.phase = "stopping"
+        error = ""
+        for _ in range(20):
+            try:
+                left = await self._pull("stop")
+                fills = await self._client.fills(self.book.run_started_ns)
+                positions = [await self._client.position(s) for s in self._symbols]
+            except VenueUnreachable as exc:
+                error = str(exc)
+                with contextlib.suppress(VenueUnreachable):
+                    await self._client.connect(self._on_frame)
+                await asyncio.sleep(0.5)
+                continue
+            with contextlib.suppress(VenueUnreachable, NotImplementedError):
+                await self._client.arm_dead_man(0)
+            await asyncio.sleep(0)
+            return {
+                "open_orders_left": len(left),
+                "fills": len(fills),
+                "taker_fills": sum(not f.maker for f in fills),
+                "positions": {p.symbol: str(p.size) for p in positions},
+                "balance": str(positions[0].balance) if positions else "",
+            }
+        self.log.error("the venue did not say what is left open: %s", error)
+        return {"error": error}
+
+    def _publish_sync(self, *receivers: int) -> None:
+        if QUOTER in receivers:
+            self.core.epoch = (self.core.epoch + 1) & 0xFFFF  # what was decided before this is void
+        for receiver in receivers:
+            self._out[receiver].send(SYNC, self.core.sync(), b=self.core.epoch, t_wall_ns=time.time_ns())
+
+    # --- comparing ---------------------------------------------------------------------------------------------------
+    async def _reconcile(self) -> None:
+        """Compare orders and positions with the venue's; never send anything twice."""
+        asked_ns = time.time_ns()
+        epoch = self.core.epoch
+        open_orders = await self._client.open_orders()
+        if not self.core.ready or epoch != self.core.epoch:
+            return
+        found, unwanted = self.book.reconcile(open_orders, asked_ns)
+        for instrument, cid in unwanted:
+            self.log.warning("order %s is still open: cancelling", cid)
+            await self._send_cancel(instrument, cid)
+        for key in found.gone:
+            await self._send_cancel(key.instrument, client_order_id(self.spec.prefix, key.id))
+        if found.gone or found.found:
+            self.log.warning("%d orders are not on the venue, %d were not reported", len(found.gone), len(found.found))
+            self._publish_sync(QUOTER, RISK)
+        await self._compare_positions()
+
+    async def _compare_positions(self) -> None:
+        """A difference that stays: book what the venue's history knows and we do not; halt on what then remains."""
+        for i, symbol in enumerate(self._symbols):
+            fills = self.core.fills(i)
+            if not self.book.position_differs(await self._client.position(symbol), fills) or not self.core.ready:
+                continue
+            if self.book.missed(await self._client.fills(self.book.run_started_ns), time.time_ns()):
+                self._publish_sync(QUOTER, RISK)
+                continue
+            self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
+
+    async def _send_cancel(self, instrument: int, cid: str) -> int:
+        try:
+            await self._client.cancel(self.book.instruments[instrument].symbol, cid)
+        except VenueUnreachable as exc:
+            self.log.warning("cancel %s: %s", cid, exc)
+            return 0
+        return 1

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from mm.venues.base import OrderRequest
+
 PREFIX: Final = b'{"raymaker":'
 Op = Literal["place", "reduce", "amend", "cancel"]
 
@@ -31,6 +33,29 @@ class Reply(msgspec.Struct, kw_only=True, omit_defaults=True):
     code: str = ""
     text: str = ""
     body: Any = None
+
+
+def request(op: Op, order: OrderRequest) -> Reply:
+    """What is sent for an order, its outcome not known yet."""
+    return Reply(
+        raymaker="unknown",
+        op=op,
+        symbol=order.symbol,
+        cid=order.client_order_id,
+        side=order.side,
+        px=format(order.price, "f"),
+        qty=format(order.size, "f"),
+    )
+
+
+def cancel_request(symbol: str, client_order_id: str) -> Reply:
+    """The same for a cancel."""
+    return Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
+
+
+def not_sent(reply: Reply, why: object) -> None:
+    """It never left."""
+    reply.raymaker, reply.code, reply.text = "no", "not sent", str(why)
 
 
 _decode: Final = msgspec.json.Decoder(Reply).decode

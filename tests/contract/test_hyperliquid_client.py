@@ -18,6 +18,7 @@ from mm.core.types import ASK, BID, EXEC_NAMES, FILL, MARK, SELL
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.faces import hyperliquid_info
 from mm.sandbox.faces.hyperliquid_auth import local_keys
+from mm.venues import replies
 from mm.venues.base import Decoded, FillRecord, OrderRequest
 from mm.venues.ccxt_calls import Answer
 from mm.venues.hyperliquid import account as account_module
@@ -347,7 +348,7 @@ def test_what_cannot_be_sent() -> None:
     ],
 )
 def test_strange_answers_to_a_batch(body: str, kind: str) -> None:
-    asked = [client_module._request("place", OrderRequest("BTC", f"RM-{n}", 1, Decimal(1), Decimal(1))) for n in (1, 2)]
+    asked = [replies.request("place", OrderRequest("BTC", f"RM-{n}", 1, Decimal(1), Decimal(1))) for n in (1, 2)]
     client_module._judge(Answer(end="certain", status=200, body=body), asked)
     if kind == "no, both":
         assert [(r.raymaker, r.body) for r in asked] == [("ok", {"error": "x"})] * 2

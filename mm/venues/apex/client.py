@@ -20,7 +20,7 @@ from mm.venues.apex.shim import load
 from mm.venues.apex.sockets import Link
 from mm.venues.apex.spec import instruments_of
 from mm.venues.base import Caps, NotOffered, OnFrame, OrderRequest
-from mm.venues.replies import Op, Reply
+from mm.venues.replies import Reply
 from mm.venues.sends import Sends
 from mm.venues.settings import Endpoints
 
@@ -139,7 +139,7 @@ class ApexTradingClient(Account, NotOffered):
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
         """Send one post-only limit order."""
         self._connected()
-        reply = _reply("place", symbol, client_order_id, side, price, size)
+        reply = replies.request("place", OrderRequest(symbol, client_order_id, side, price, size))
         await self._sends.start(self._place(reply, timeInForce="POST_ONLY"))
 
     async def place_reduce_only_ioc(
@@ -147,7 +147,7 @@ class ApexTradingClient(Account, NotOffered):
     ) -> None:
         """Send the one taker order of the desk."""
         self._connected()
-        reply = _reply("reduce", symbol, client_order_id, side, price, size)
+        reply = replies.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
         await self._sends.start(self._place(reply, timeInForce="IMMEDIATE_OR_CANCEL", reduceOnly=True))
 
     async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
@@ -155,13 +155,13 @@ class ApexTradingClient(Account, NotOffered):
         if not 0 < len(orders) <= MAX_BATCH:
             raise ConfigError(f"venue apex: a batch holds 1 to {MAX_BATCH} orders, not {len(orders)}")
         self._connected()
-        told = [_reply("place", o.symbol, o.client_order_id, o.side, o.price, o.size) for o in orders]
+        told = [replies.request("place", o) for o in orders]
         await self._sends.start(self._place_batch(told))
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
         self._connected()
-        reply = Reply(raymaker="ok", op="cancel", symbol=symbol, cid=client_order_id)
+        reply = replies.cancel_request(symbol, client_order_id)
         await self._sends.start(self._cancel(reply), cancel=True)
 
     async def cancel_all(self) -> int:
@@ -221,12 +221,6 @@ class ApexTradingClient(Account, NotOffered):
         reply.raymaker, reply.code, reply.text, reply.body = outcome.end, outcome.code, outcome.text, outcome.data
         if self._on_frame is not None:
             self._on_frame(replies.frame(reply), time.time_ns())
-
-
-def _reply(op: Op, symbol: str, cid: str, side: int, price: Decimal, size: Decimal) -> Reply:
-    """A request, its outcome not known yet."""
-    px, qty = format(price, "f"), format(size, "f")
-    return Reply(raymaker="unknown", op=op, symbol=symbol, cid=cid, side=side, px=px, qty=qty)
 
 
 def _of_batch(answer: Mapping[str, Any] | None) -> Outcome:

@@ -40,6 +40,7 @@ from mm.venues.bybit.exchange import TIMEOUT_S, make_bybit
 from mm.venues.bybit.spec import SPEC
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Sends, ask, attempt
+from mm.venues.ccxt_session import Session
 from mm.venues.native.wire import DECODE_ERRORS
 
 BATCH: Final = 20
@@ -105,7 +106,7 @@ class BybitTradingClient(BybitAccount):
         self._timeout_s = float(options.get("timeout_s", TIMEOUT_S))
         self._sends = Sends()
         self._turn = asyncio.Lock()  # a connection is made or ended, not both
-        self._session: asyncio.Task[None] | None = None
+        self._session = Session(self._ex, self._sends, self._ex.give_up_requests)
         self._clock: asyncio.Task[None] | None = None
         self._filled: dict[str, Decimal] = {}  # of orders filled in part, by client order id
 
@@ -116,7 +117,7 @@ class BybitTradingClient(BybitAccount):
     async def connect(self, on_frame: OnFrame) -> None:
         """Set the clock, log in on both sockets, subscribe; raises ``VenueUnreachable``."""
         async with self._turn:
-            await self._end_session()
+            await self._session.end()
             self._ex.on_frame = self._listener(on_frame)
             try:
                 await self._open_session()
@@ -133,8 +134,7 @@ class BybitTradingClient(BybitAccount):
         topics = [*PRIVATE_TOPICS, *([DEAD_MAN_TOPIC] if self._dead_man_s else [])]  # armed: it sees us again
         stream = await ex.stream(ex.private_url, topics, self._timeout_s)
         orders = ex.watch(ex.trade_url, "orders", None, "orders")  # ends with its socket
-        self._session = asyncio.create_task(until_broken(ex, stream, orders))
-        self._session.add_done_callback(self._session_ended)
+        self._session.begin(stream, orders)
 
     def _listener(self, on_frame: OnFrame) -> OnFrame:
         """``on_frame`` after a look at what was filled in part."""
@@ -160,43 +160,27 @@ class BybitTradingClient(BybitAccount):
         except (*DECODE_ERRORS, ValueError):
             return  # the codec gets the same frame and says what is wrong with it
 
-    def _session_ended(self, session: asyncio.Task[None]) -> None:
-        if not session.cancelled():
-            session.exception()  # ``closed`` tells that it ended; the reason is the library's
-        self._ex.give_up_requests()
-
-    async def _end_session(self) -> None:
-        self._sends.pull()
-        session, self._session = self._session, None
-        await drop_sockets(self._ex)
-        if session is not None:
-            session.cancel()
-            with contextlib.suppress(asyncio.CancelledError, VenueUnreachable):
-                await session
-
     async def closed(self) -> None:
         """Return when the private stream or the order socket has ended, a silent stall included."""
-        if self._session is not None:
-            await asyncio.wait([self._session])
-            await drop_sockets(self._ex)
+        await self._session.closed()
 
     async def close(self) -> None:
         """End every connection; what is under way has a moment."""
         async with self._turn:
             await self._sends.drain(0.2)
-            await self._end_session()
+            await self._session.end()
             await close_exchange(self._ex, self._halting)
 
     # --- orders ------------------------------------------------------------------------------------------------------
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
         """Send one post-only limit order."""
-        reply = _request("place", OrderRequest(symbol, client_order_id, side, price, size))
+        reply = replies.request("place", OrderRequest(symbol, client_order_id, side, price, size))
         await self._start("order.create", {"category": wire.CATEGORY, **_create(reply)}, [reply], "place")
 
     async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
         """Send several post-only limit orders in one request."""
         for at in range(0, len(orders), BATCH):
-            asked = [_request("place", order) for order in orders[at : at + BATCH]]
+            asked = [replies.request("place", order) for order in orders[at : at + BATCH]]
             args = {"category": wire.CATEGORY, "request": [_create(reply) for reply in asked]}
             await self._start("order.create-batch", args, asked, "place")
 
@@ -204,25 +188,24 @@ class BybitTradingClient(BybitAccount):
         self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal
     ) -> None:
         """Send the one taker order of the desk."""
-        reply = _request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
+        reply = replies.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
         args = {"category": wire.CATEGORY, **_create(reply), "timeInForce": "IOC", "reduceOnly": True}
         await self._start("order.create", args, [reply], "place")
 
     async def amend(self, symbol: str, client_order_id: str, price: Decimal, size: Decimal) -> None:
         """Change price and open size of an order; it keeps its ids. The venue wants the whole size."""
-        reply = _request("amend", OrderRequest(symbol, client_order_id, 0, price, size))
+        reply = replies.request("amend", OrderRequest(symbol, client_order_id, 0, price, size))
         whole = size + self._filled.get(client_order_id, Decimal(0))
         args = {**_named(reply), "price": reply.px, "qty": format(whole, "f")}
         await self._start("order.amend", args, [reply], "amend")
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
-        reply = replies.Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
+        reply = replies.cancel_request(symbol, client_order_id)
         await self._start("order.cancel", _named(reply), [reply], "cancel")
 
     async def _start(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
-        if self._session is None or self._session.done():
-            raise VenueUnreachable("bybit: not connected")
+        self._session.need()
         await self._sends.start(self._send(op, args, asked, kind), cancel=kind == "cancel")
 
     async def _send(self, op: str, args: dict[str, Any], asked: list[replies.Reply], kind: str) -> None:
@@ -232,7 +215,7 @@ class BybitTradingClient(BybitAccount):
             answer = await self._ex.order_request(op, args, min(self._timeout_s, ORDER_TIMEOUT_S))
         except VenueUnreachable as exc:
             for reply in asked:
-                reply.raymaker, reply.code, reply.text = "no", "not sent", str(exc)
+                replies.not_sent(reply, exc)
         else:
             _judge(answer, asked)
             if answer is not None and answer.retCode == wire.STALE_CLOCK:
@@ -241,8 +224,7 @@ class BybitTradingClient(BybitAccount):
             for reply in asked:
                 self._deliver(reply)
         except Exception:  # who listens has failed: as with a frame of a socket, the session ends, and it is logged
-            if self._session is not None:
-                self._session.cancel()
+            self._session.fail()
             raise
 
     def _deliver(self, reply: replies.Reply) -> None:
@@ -290,18 +272,6 @@ def _instrument(row: Mapping[str, Any]) -> Instrument:
         quote=row["quoteCoin"],
         maker_fee=fees.maker,
         taker_fee=fees.taker,
-    )
-
-
-def _request(op: replies.Op, order: OrderRequest) -> replies.Reply:
-    return replies.Reply(
-        raymaker="unknown",
-        op=op,
-        symbol=order.symbol,
-        cid=order.client_order_id,
-        side=order.side,
-        px=format(order.price, "f"),
-        qty=format(order.size, "f"),
     )
 
 

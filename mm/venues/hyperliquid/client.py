@@ -9,7 +9,6 @@ the raw answer that counts. One agent key (API wallet) per process: nonces are p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -23,6 +22,7 @@ from mm.venues import replies
 from mm.venues.base import Caps, OnFrame, OrderRequest
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Answer
+from mm.venues.ccxt_session import Session
 from mm.venues.hyperliquid.account import HyperliquidAccount, instrument, universe
 from mm.venues.hyperliquid.exchange import TIMEOUT_S, make_hyperliquid
 from mm.venues.hyperliquid.rules import price_allowed, to_cloid, venue_number
@@ -109,7 +109,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
         self._halting = make_hyperliquid(options, private=True)  # connections of its own: a halt waits behind nothing
         self._timeout_s = float(options.get("timeout_s", TIMEOUT_S))
         self._sends = Sends()
-        self._session: asyncio.Task[None] | None = None
+        self._session = Session(self._ex, self._sends, self._ex.give_up)
         self._known = False  # the venue knows our key as one of this account's
         self._sides: dict[str, int] = {}  # of orders placed, for amendments
 
@@ -119,7 +119,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
     # --- connection --------------------------------------------------------------------------------------------------
     async def connect(self, on_frame: OnFrame) -> None:
         """Compare clocks, learn the asset numbers, subscribe; raises ``VenueUnreachable``."""
-        await self._end_session()
+        await self._session.end()
         ex = self._ex
         ex.open()
         self._halting.open()
@@ -136,33 +136,16 @@ class HyperliquidTradingClient(HyperliquidAccount):
         except VenueUnreachable:
             await drop_sockets(ex)
             raise
-        self._session = asyncio.create_task(until_broken(ex, *watches))
-        self._session.add_done_callback(self._session_ended)
-
-    def _session_ended(self, session: asyncio.Task[None]) -> None:
-        if not session.cancelled():
-            session.exception()  # ``closed`` tells that it ended; the reason is the library's
-        self._ex.give_up()
-
-    async def _end_session(self) -> None:
-        self._sends.pull()
-        session, self._session = self._session, None
-        await drop_sockets(self._ex)
-        if session is not None:
-            session.cancel()
-            with contextlib.suppress(asyncio.CancelledError, VenueUnreachable):
-                await session
+        self._session.begin(*watches)
 
     async def closed(self) -> None:
         """Return when the private connection has ended, a silent stall included."""
-        if self._session is not None:
-            await asyncio.wait([self._session])
-            await drop_sockets(self._ex)
+        await self._session.closed()
 
     async def close(self) -> None:
         """End every connection; what is under way has a moment."""
         await self._sends.drain(0.2)
-        await self._end_session()
+        await self._session.end()
         await close_exchange(self._ex, self._halting)
 
     # --- orders ------------------------------------------------------------------------------------------------------
@@ -184,7 +167,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
     async def _place(self, op: replies.Op, orders: Sequence[OrderRequest], tif: str) -> None:
         asked, legs = [], []
         for order in orders:
-            reply = _request(op, order)
+            reply = replies.request(op, order)
             cloid = to_cloid(order.client_order_id)
             if self._refused(reply, order.price):
                 continue
@@ -202,14 +185,14 @@ class HyperliquidTradingClient(HyperliquidAccount):
         state = None if client_order_id in self._sides else await self.order(symbol, client_order_id)
         side = self._sides.get(client_order_id) or (state.side if state is not None else 1)
         order = OrderRequest(symbol, client_order_id, side, price, size)
-        reply, cloid = _request("amend", order), to_cloid(client_order_id)
+        reply, cloid = replies.request("amend", order), to_cloid(client_order_id)
         if not self._refused(reply, price):
             modify = {"oid": cloid, "order": self._leg(order, cloid, "Alo")}
             await self._sends.start(self._send("amend", {"type": "batchModify", "modifies": [modify]}, [reply]))
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
-        reply = replies.Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
+        reply = replies.cancel_request(symbol, client_order_id)
         if self._refused(reply, None):
             return
         asset, number = self._assets[symbol][0], venue_number(client_order_id)
@@ -222,8 +205,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
 
     def _refused(self, reply: replies.Reply, price: Decimal | None) -> bool:
         """Say no to what the venue would certainly refuse; raises ``VenueUnreachable`` without a connection."""
-        if self._session is None or self._session.done():
-            raise VenueUnreachable("hyperliquid: not connected")
+        self._session.need()
         asset = self._assets.get(reply.symbol)
         if asset is None:
             reply.text = f"hyperliquid has no perpetual {reply.symbol!r}"
@@ -255,7 +237,7 @@ class HyperliquidTradingClient(HyperliquidAccount):
             await self._sends.turn(self._budget, kind)
         except VenueUnreachable as exc:
             for reply in asked:
-                reply.raymaker, reply.code, reply.text = "no", "not sent", str(exc)
+                replies.not_sent(reply, exc)
         else:
             _judge(await self._ex.act_by_socket(action, self._timeout_s), asked)
         for reply in asked:
@@ -310,18 +292,6 @@ class HyperliquidTradingClient(HyperliquidAccount):
             if _NO_VOLUME in words:
                 raise NotImplementedError(f"hyperliquid: {words}")
             raise VenueUnreachable(f"hyperliquid: {action['type']}: {words}")
-
-
-def _request(op: replies.Op, order: OrderRequest) -> replies.Reply:
-    return replies.Reply(
-        raymaker="unknown",
-        op=op,
-        symbol=order.symbol,
-        cid=order.client_order_id,
-        side=order.side,
-        px=format(order.price, "f"),
-        qty=format(order.size, "f"),
-    )
 
 
 def _plain(number: Decimal) -> str:

@@ -3,22 +3,8 @@
 from __future__ import annotations
 
 from mm.venues import replies
-from mm.venues.base import OrderRequest
 from mm.venues.ccxt_calls import Answer
 from mm.venues.mexc import wire
-
-
-def request(op: replies.Op, order: OrderRequest) -> replies.Reply:
-    """A request whose outcome nobody knows yet."""
-    return replies.Reply(
-        raymaker="unknown",
-        op=op,
-        symbol=order.symbol,
-        cid=order.client_order_id,
-        side=order.side,
-        px=format(order.price, "f"),
-        qty=format(order.size, "f"),
-    )
 
 
 def create(reply: replies.Reply, kind: str) -> dict[str, str]:
@@ -36,11 +22,6 @@ def create(reply: replies.Reply, kind: str) -> dict[str, str]:
 def named(symbol: str, cid: str) -> dict[str, str]:
     """Parameters that name an order: by the client's id, or by the venue's where there is no other."""
     return {"symbol": symbol, "orderId" if cid.startswith(wire.ORDER_ID_HEAD) else "origClientOrderId": cid}
-
-
-def not_sent(reply: replies.Reply, why: object) -> None:
-    """It never left."""
-    reply.raymaker, reply.code, reply.text = "no", "not sent", str(why)
 
 
 def judge(answer: Answer, reply: replies.Reply) -> None:

@@ -21,6 +21,7 @@ from mm.venues import replies
 from mm.venues.base import Caps, OnFrame, OrderRequest
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Answer, Sends, ask, attempt
+from mm.venues.ccxt_session import Session
 from mm.venues.mexc import answers, wire
 from mm.venues.mexc.account import MexcAccount, Query
 from mm.venues.mexc.codec import snapshot_frame
@@ -129,7 +130,7 @@ class MexcTradingClient(MexcAccount):
         self._renew_s = float(options.get("renew_s", RENEW_S))
         self._sends = Sends()
         self._batch_free_s = 0.0
-        self._session: asyncio.Task[None] | None = None
+        self._session = Session(self._ex, self._sends)
         self._clock: asyncio.Task[None] | None = None
         self._listen_key = ""
 
@@ -139,7 +140,7 @@ class MexcTradingClient(MexcAccount):
     # --- connection --------------------------------------------------------------------------------------------------
     async def connect(self, on_frame: OnFrame) -> None:
         """Set the clock, get a listen key, subscribe; raises ``VenueUnreachable``."""
-        await self._end_session()
+        await self._session.end()
         ex = self._ex
         ex.open()
         self._halting.open()
@@ -152,8 +153,7 @@ class MexcTradingClient(MexcAccount):
         except VenueUnreachable:
             await drop_sockets(ex)
             raise
-        self._session = asyncio.create_task(until_broken(ex, stream, self._keep_listening(key)))
-        self._session.add_done_callback(_look)
+        self._session.begin(stream, self._keep_listening(key))
 
     async def _keep_listening(self, key: str) -> None:
         """Renew the listen key; ends when the venue refuses it."""
@@ -165,25 +165,14 @@ class MexcTradingClient(MexcAccount):
                 raise VenueUnreachable(f"mexc: the listen key was not renewed: {answer.error}")
             wait_s = self._renew_s if answer.ok else min(self._renew_s / 10, 30.0)
 
-    async def _end_session(self) -> None:
-        self._sends.pull()
-        session, self._session = self._session, None
-        await drop_sockets(self._ex)
-        if session is not None:
-            session.cancel()
-            with contextlib.suppress(asyncio.CancelledError, VenueUnreachable):
-                await session
-
     async def closed(self) -> None:
         """Return when the private stream has ended, a silent stall included."""
-        if self._session is not None:
-            await asyncio.wait([self._session])
-            await drop_sockets(self._ex)
+        await self._session.closed()
 
     async def close(self) -> None:
         """End every connection; what is under way has a moment."""
         await self._sends.drain(0.2)
-        await self._end_session()
+        await self._session.end()
         if self._clock is not None:
             self._clock.cancel()
         if self._listen_key:
@@ -204,7 +193,7 @@ class MexcTradingClient(MexcAccount):
     # --- orders ------------------------------------------------------------------------------------------------------
     async def place(self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal) -> None:
         """Send one post-only limit order."""
-        reply = answers.request("place", OrderRequest(symbol, client_order_id, side, price, size))
+        reply = replies.request("place", OrderRequest(symbol, client_order_id, side, price, size))
         await self._start(
             self._send(self._ex.spotPrivatePostOrder, answers.create(reply, "LIMIT_MAKER"), reply, "place")
         )
@@ -212,7 +201,7 @@ class MexcTradingClient(MexcAccount):
     async def place_batch(self, orders: Sequence[OrderRequest]) -> None:
         """Send several post-only limit orders, those of a symbol in one request."""
         for symbol in dict.fromkeys(order.symbol for order in orders):
-            rows = [answers.request("place", order) for order in orders if order.symbol == symbol]
+            rows = [replies.request("place", order) for order in orders if order.symbol == symbol]
             for at in range(0, len(rows), BATCH):
                 await self._start(self._send_batch(rows[at : at + BATCH]))
 
@@ -220,9 +209,9 @@ class MexcTradingClient(MexcAccount):
         self, symbol: str, client_order_id: str, side: int, price: Decimal, size: Decimal
     ) -> None:
         """Send the one taker order of the desk, a sale: no purchase reduces what is held on a spot market."""
-        reply = answers.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
+        reply = replies.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
         if side > 0:
-            answers.not_sent(reply, "a purchase reduces nothing on a spot market")
+            replies.not_sent(reply, "a purchase reduces nothing on a spot market")
             self._tell(reply)
             return
         params = answers.create(reply, "IMMEDIATE_OR_CANCEL")
@@ -230,7 +219,7 @@ class MexcTradingClient(MexcAccount):
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
-        reply = replies.Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
+        reply = replies.cancel_request(symbol, client_order_id)
         params = answers.named(symbol, client_order_id)
         await self._start(self._send(self._ex.spotPrivateDeleteOrder, params, reply, "cancel"), cancel=True)
 
@@ -249,9 +238,11 @@ class MexcTradingClient(MexcAccount):
         return canceled
 
     async def _start(self, send: Any, *, cancel: bool = False) -> None:
-        if self._session is None or self._session.done():
+        try:
+            self._session.need()
+        except VenueUnreachable:
             send.close()
-            raise VenueUnreachable("mexc: not connected")
+            raise
         await self._sends.start(send, cancel=cancel)
 
     async def _send(self, call: Query, params: dict[str, Any], reply: replies.Reply, kind: str) -> None:
@@ -259,7 +250,7 @@ class MexcTradingClient(MexcAccount):
         try:
             await self._sends.turn(self._budget, kind)
         except VenueUnreachable as exc:
-            answers.not_sent(reply, exc)
+            replies.not_sent(reply, exc)
         else:
             answers.judge(await attempt(self._ex, lambda: call(params)), reply)
         self._tell(reply)
@@ -273,7 +264,7 @@ class MexcTradingClient(MexcAccount):
             await self._sends.turn(self._budget, "place", len(rows))
         except VenueUnreachable as exc:
             for reply in rows:
-                answers.not_sent(reply, exc)
+                replies.not_sent(reply, exc)
                 self._tell(reply)
             return
         legs = msgspec.json.encode([answers.create(reply, "LIMIT_MAKER") for reply in rows]).decode()
@@ -295,8 +286,3 @@ async def _cancel_symbols(ex: Any, symbols: str) -> Answer:
     answer = await attempt(ex, lambda: ex.spotPrivateDeleteOpenOrders({"symbol": symbols}))
     answer.data = answer.data if isinstance(answer.data, list) else []
     return answer
-
-
-def _look(session: asyncio.Task[None]) -> None:
-    if not session.cancelled():
-        session.exception()  # ``closed`` tells that it ended; the reason is the library's

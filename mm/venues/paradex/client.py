@@ -223,13 +223,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
             raise
 
     async def _place(self, orders: Sequence[OrderRequest], op: replies.Op) -> None:
-        asked = [
-            replies.Reply(
-                raymaker="ok", op=op, symbol=o.symbol, cid=o.client_order_id, side=o.side, px=format(o.price, "f"),
-                qty=format(o.size, "f"),
-            )
-            for o in orders
-        ]  # fmt: skip
+        asked = [replies.request(op, o) for o in orders]
         outcome: Any
         try:
             outcome = await self._submit(asked)
@@ -271,7 +265,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
                 event.set()
 
     async def _cancel(self, symbol: str, cid: str) -> None:
-        reply = replies.Reply(raymaker="ok", op="cancel", symbol=symbol, cid=cid)
+        reply = replies.cancel_request(symbol, cid)
         outcome: Any
         try:
             if cid in self._placing:
@@ -283,9 +277,7 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
         self._say(reply, outcome)
 
     async def _amend(self, symbol: str, cid: str, price: Decimal, size: Decimal) -> None:
-        reply = replies.Reply(
-            raymaker="ok", op="amend", symbol=symbol, cid=cid, px=format(price, "f"), qty=format(size, "f")
-        )
+        reply = replies.request("amend", OrderRequest(symbol, cid, 0, price, size))
         outcome: Any
         try:
             outcome = await self._modify(reply, size)
@@ -312,9 +304,9 @@ class ParadexTradingClient(ParadexAccount, NotOffered):
             reply.raymaker, reply.code, reply.text = "no", outcome.code, str(outcome)
             self._clock_doubt = self._clock_doubt or "INVALID_TIMESTAMP" in reply.text
         elif isinstance(outcome, BaseException):
-            reply.raymaker, reply.text = "unknown", str(outcome) or type(outcome).__name__
+            reply.text = str(outcome) or type(outcome).__name__
         else:
-            reply.body = outcome
+            reply.raymaker, reply.body = "ok", outcome
         if self._on_frame is None:
             return
         try:

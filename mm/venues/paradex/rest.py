@@ -7,6 +7,7 @@ import base64
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +77,8 @@ class Rest:
         self._pool = ThreadPoolExecutor(THREADS, "paradex")
         self._urgent = ThreadPoolExecutor(1, "paradex-urgent")  # a halt waits for no query
         self._signers = ThreadPoolExecutor(2, "paradex-sign")
+        self._lock = threading.Lock()
+        self._busy = 0  # requests that threads are at
         self._keys = keys
         # httpx 0.27 knows one word for SOCKS5; the proxy looks names up either way
         through = proxy.replace("socks5h:", "socks5:") or None
@@ -165,9 +168,17 @@ class Rest:
         return await asyncio.get_running_loop().run_in_executor(self._signers, signer.sign_order, order)
 
     def close(self) -> None:
-        """End the threads without waiting for what they do."""
+        """End the threads without waiting for what they do; the last of them closes the connections."""
         for pool in (self._pool, self._urgent, self._signers):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self._busy:  # a request that is under way would open a connection that nobody closes
+            threading.Thread(target=self._close_later, name="paradex-close", daemon=True).start()
+        else:
+            self._http.close()
+
+    def _close_later(self) -> None:
+        for pool in (self._pool, self._urgent):
+            pool.shutdown(wait=True)
         self._http.close()
 
     def _make_account(self) -> None:
@@ -186,10 +197,20 @@ class Rest:
         self.signer = OrderSigner(account.l2_private_key, messages)
         self.account = account
 
+    def _counted(self, work: Callable[[], T]) -> T:
+        """In a thread."""
+        with self._lock:
+            self._busy += 1
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._busy -= 1
+
     async def _run(self, work: Callable[[], T], *, urgent: bool = False) -> T:
         pool = self._urgent if urgent else self._pool
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, work)
+            return await asyncio.get_running_loop().run_in_executor(pool, self._counted, work)
         except httpx.HTTPError as exc:
             raise VenueUnreachable(f"paradex: no answer ({type(exc).__name__}: {exc})") from exc
         except ValueError as exc:  # the library's word for every refusal

@@ -63,9 +63,14 @@ def tardis_snapshots() -> list[str]:
     return [head, *(f"x,BTC,{MS}00{k},{MS}10{k},101.{k},1.5,100.{k},2" for k in range(9))]
 
 
-TAPES = [bybit_book(), bybit_trades(), hyperliquid(), tardis_book(), tardis_snapshots()]
+def candles() -> list[str]:
+    rows = [f"{MS + k * 60_000},{100 + k}.5,{103 + k},{99 + k},{101 + k},{k}.25" for k in range(9)]
+    return ["timestamp,open,high,low,close,volume", *rows]
+
+
+TAPES = [candles(), bybit_book(), bybit_trades(), hyperliquid(), tardis_book(), tardis_snapshots()]
 VALUES = ["null", "-1", '"x"', "[]", "{}", "1e400", "99999999999999999999", "true", '"-5"', "0.5", "", "nan", "1e-9",
-          "2262-01-01", "0001-01-01T00:00:00+23:00"]  # fmt: skip
+          "2262-01-01", "1e18", "1e-18", "1e-999999", "Infinity", "0001-01-01T00:00:00+23:00"]  # fmt: skip
 
 
 @st.composite

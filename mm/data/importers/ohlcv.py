@@ -39,6 +39,7 @@ _NEEDED: Final = ("ts", "open", "high", "low", "close", "volume")
 _BINANCE: Final = (*_NEEDED, "close_time", "quote_volume")
 _PRICES: Final = ("open", "high", "low", "close")
 _MAX_PLACES: Final = 8  # of an inferred step
+_MAX_DIGITS: Final = 18  # before or behind the point
 _NEARLY_ALL: Final = 0.995  # share of the values that an inferred step must hold
 Row = tuple[int, Decimal, Decimal, Decimal, Decimal, Decimal]
 
@@ -91,9 +92,11 @@ class _Reader:
 
     def _take(self, fields: list[str], columns: dict[str, int]) -> None:
         ts_ns = parse_time(fields[columns["ts"]])
-        o, h, low, c, v = (Decimal(fields[columns[name]].strip()) for name in (*_PRICES, "volume"))
+        o, h, low, c, v = (Decimal(fields[columns[name]].strip().strip('"')) for name in (*_PRICES, "volume"))
         if not all(x.is_finite() for x in (o, h, low, c, v)) or low <= 0 or v < 0:
             raise ValueError("prices must be positive and volume not negative")
+        if h.adjusted() > _MAX_DIGITS or v.adjusted() > _MAX_DIGITS or low.adjusted() < -_MAX_DIGITS:
+            raise ValueError("a price or volume that no market has")
         if h < max(o, c) or low > min(o, c):
             raise ValueError(f"high {h} and low {low} do not contain open {o} and close {c}")
         self.rows.append((ts_ns, o, h, low, c, v))
@@ -141,6 +144,8 @@ def import_ohlcv(
     # sums of floats leave digits that no exchange has: volumes with more places than a lot can have say nothing
     clean = [r[5] for r in kept if _places(r[5]) <= _MAX_PLACES]
     lot = options.lot_size or Decimal(10) ** -places_of(clean or [r[5] for r in kept])
+    if max(max(r[2] for r in kept) / tick, max(r[5] for r in kept) / lot) >= 2**62:
+        raise DataError(f"{files[0]}: values too large for steps of {tick} and {lot}; give --tick-size and --lot-size")
     symbol = options.symbol or files[0].name.split(".")[0].upper().replace("-", "_")
     instrument = replace(binance_instrument(options.market, symbol, tick, lot), venue="ohlcv")
     packed = records(len(kept), CANDLE)

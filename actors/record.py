@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from pydantic import ValidationError
 
 from actors import exchanges
@@ -27,7 +28,8 @@ from mm.config.schema import VenueConfig
 from mm.core.instrument import Instrument
 from mm.core.units import parse_seconds
 from mm.data.quality import Checker, ImportReport
-from mm.data.store import DISK_RESERVE, clear_rows
+from mm.data.store import COLUMNS, DISK_RESERVE, clear_rows
+from mm.data.touch import Walker
 from mm.errors import ConfigError, DataError, RaymakerError, VenueUnreachable
 from mm.venues.base import PublicClient
 from mm.venues.registry import get_venue
@@ -283,6 +285,10 @@ def _signals(recorder: Recorder) -> Iterator[None]:
 def _warm() -> None:
     """Compile what the loop will call before frames wait for it."""
     Checker((1, 8)).feed(clear_rows(1, 1, 0))
+    columns = [np.zeros(1, COLUMNS[name]) for name in ("kind", "tick", "lots")]
+    for column in columns:
+        column.setflags(write=False)  # as the columns of a store
+    Walker((1, 8)).feed(*columns)
 
 
 def limits_of(rotate: str | None, duration: str | None, min_free: str | None) -> Limits:

@@ -134,9 +134,10 @@ class _Importer:
         out["flags"] = rebuild * SNAPSHOT + last * LAST
         self.counts["trades"] += int(trade.sum())
         self.counts["snapshots"] += int(np.count_nonzero(rebuild & last))
-        if not self.begun:
+        book = what[what != _TRADE]
+        if len(book) and not self.begun:
             self.begun = True
-            if what[0] != _CLEAR:
+            if book[0] != _CLEAR:
                 mark = clear_rows(int(exch[0]), int(monotone[0]), SNAPSHOT)
                 mark["flags"][-1] |= LAST
                 out = np.concatenate([mark, out]).view(np.recarray)

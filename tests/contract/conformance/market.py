@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, FUNDING, MARK, SELL, SNAPSHOT
 from mm.errors import RaymakerError
+from tests.contract.conformance.wait import LIMIT_S
 
 if TYPE_CHECKING:
     from tests.contract.conformance.rig import Rig
@@ -124,8 +125,8 @@ class Market:
         return out
 
     async def close(self) -> None:
-        await asyncio.wait_for(self.client.close(), 4)
+        await asyncio.wait_for(self.client.close(), LIMIT_S)
         with contextlib.suppress(RaymakerError, asyncio.CancelledError):
-            await asyncio.wait_for(self.task, 4)
+            await asyncio.wait_for(self.task, LIMIT_S)
         for task in list(self._asked):
             task.cancel()

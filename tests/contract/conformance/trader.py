@@ -11,7 +11,7 @@ from mm.sandbox.account import Account, ClientOrder
 from mm.strategy.orders import client_order_id
 from mm.venues.base import AccountNews, ExecDetail, OrderRequest
 from tests.contract.conformance.market import PREFIX
-from tests.contract.conformance.wait import until
+from tests.contract.conformance.wait import LIMIT_S, until
 
 if TYPE_CHECKING:
     from tests.contract.conformance.rig import Rig
@@ -146,4 +146,4 @@ class Trader:
     async def close(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.cancel()
-        await asyncio.wait_for(self.client.close(), 4)
+        await asyncio.wait_for(self.client.close(), LIMIT_S)

@@ -24,7 +24,7 @@ from mm.config.schema import RunConfig, VenueConfig
 from mm.core.instrument import Instrument
 from mm.errors import RaymakerError
 from mm.venues.quote_rate import quote_rate
-from mm.venues.specs import venue_spec
+from mm.venues.specs import find_spec
 
 _PAGE_MB: Final = os.sysconf("SC_PAGE_SIZE") / 1e6
 _CRASH: Final = 70  # exit code of an actor that ends itself
@@ -59,7 +59,10 @@ class DeskSpec:
         kind = cfg.live.venues[self.venue].kind
         if kind == "native" or cfg.risk.rate_limit is not None:
             return cfg
-        risk = cfg.risk.model_copy(update={"rate_limit": quote_rate(venue_spec(kind))})
+        spec = find_spec(kind)
+        if spec is None:
+            return cfg
+        risk = cfg.risk.model_copy(update={"rate_limit": quote_rate(spec)})
         return cfg.model_copy(update={"risk": risk})
 
     @property

@@ -139,4 +139,4 @@ class ForClient:
 def account_budget(kind: str, network: str, keys: Mapping[str, str], rules: Sequence[RateRule]) -> SharedBudget:
     """The budget of an account (``keys`` empty: of this machine's public requests), by a name that shows no key."""
     account = hashlib.sha256(repr(sorted(keys.items())).encode()).hexdigest()[:16] if keys else "public"
-    return SharedBudget(home() / "rates" / f"{kind}-{network}-{account}", rules)
+    return SharedBudget(home() / "rates" / f"{kind.replace(':', '-')}-{network}-{account}", rules)

@@ -25,7 +25,7 @@ from mm.sandbox.fleet import schedule, seed_of
 from mm.sandbox.process import ExchangeHandle, start_exchange
 from mm.sandbox.spec import HOST, AccountSpec, BackgroundSpec, ExchangeSpec, FundingSpec
 from mm.venues.registry import get_venue
-from mm.venues.specs import venue_spec
+from mm.venues.specs import find_spec, venue_spec
 
 ACCOUNT: Final = "desk"
 _NATIVE_MAKER: Final = Decimal("0.0001")
@@ -134,10 +134,14 @@ def paper_options(cfg: RunConfig) -> dict[str, Any]:
 
 
 def budget(venue: VenueConfig, account: Mapping[str, str]) -> SharedBudget | None:
-    """The rate budget of an account at its venue; None: the local exchange's own wire has no limit."""
+    """The rate budget of an account at its venue; None: the local exchange's own wire has no limit.
+
+    An exchange of the generic adapter without a spec has none either: ``risk.rate_limit`` is all that holds it back.
+    """
     if venue.kind == "native" or venue.paper:
         return None
-    return account_budget(venue.kind, venue.network, account, venue_spec(venue.kind).rates)
+    spec = find_spec(venue.kind)
+    return None if spec is None else account_budget(venue.kind, venue.network, account, spec.rates)
 
 
 def account_keys(venue: VenueConfig) -> dict[str, str]:

@@ -108,7 +108,7 @@ def stats(venues: Sequence[str] = ()) -> dict[str, Any]:
 @contextmanager
 def _started(options: Options, say: Callable[[str], None]) -> Any:
     """The exchanges, all or none, and the files that tell of them."""
-    venues = list(options.venues or FACES)
+    venues = list(options.venues or (v for v in FACES if ":" not in v))  # a generic one when it is named
     for venue in venues:
         if venue not in FACES:
             raise ConfigError(f"the local exchange has no face for {venue!r}; it has {', '.join(FACES)}")

@@ -16,7 +16,7 @@ from mm.config.schema import VenueConfig
 from mm.errors import ConfigError, RaymakerError, VenueUnreachable
 from mm.venues.base import TradingClient
 from mm.venues.registry import get_venue
-from mm.venues.specs import venue_spec
+from mm.venues.specs import find_spec, venue_spec
 
 MOST_SKEW_S: Final = 1.0  # venues refuse requests of clocks that are further off
 _TIMEOUT_S: Final = 30.0
@@ -36,7 +36,7 @@ class Finding:
 def check(kind: str, network: str, address: str | None, symbols: list[str] | None) -> dict[str, Any]:
     """Look at an account: ``{"venue", "network", "ok", "findings"}``; raises ``ConfigError``, for missing keys too."""
     symbols = symbols or ([x.symbol for x in venue_spec(kind).listings] if kind != "native" else ["BTC-USDT"])
-    raw = {"name": kind, "kind": kind, "network": network, "address": address, "instruments": symbols}
+    raw = {"name": kind.replace(":", "-"), "kind": kind, "network": network, "address": address, "instruments": symbols}
     try:
         venue = VenueConfig.model_validate(raw)
     except ValidationError as exc:
@@ -98,7 +98,8 @@ async def _instruments(public: Any, venue: VenueConfig) -> tuple[Verdict, str]:
     missing = [s for s in venue.instruments if s not in known]
     if missing:
         raise VenueUnreachable(f"no instrument {', '.join(missing)}; there are {', '.join(sorted(known)[:20])}")
-    listed = {} if venue.kind == "native" else {x.symbol: x for x in venue_spec(venue.kind).listings}
+    static = find_spec(venue.kind)
+    listed = {x.symbol: x for x in static.listings} if static is not None else {}
     told: list[str] = []
     verdict: Verdict = "ok"
     for symbol in venue.instruments:
@@ -124,7 +125,8 @@ async def _clock(client: TradingClient, _venue: VenueConfig) -> tuple[Verdict, s
 
 
 async def _fees(client: TradingClient, venue: VenueConfig) -> tuple[Verdict, str]:
-    expected = None if venue.kind == "native" else venue_spec(venue.kind).fees()
+    static = find_spec(venue.kind)
+    expected = static.fees() if static is not None else None
     told = []
     verdict: Verdict = "ok"
     for symbol in venue.instruments:

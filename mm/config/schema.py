@@ -343,7 +343,11 @@ class VenueConfig(Section):
     """One exchange account: its own feed, quoter, risk and executor."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
-    kind: Literal["native", "bybit", "mexc", "hyperliquid", "apex", "paradex"] = "native"
+    # ccxt:ID is any exchange of ccxt.pro, by the generic adapter
+    kind: (
+        Literal["native", "bybit", "mexc", "hyperliquid", "apex", "paradex"]
+        | Annotated[str, Field(pattern=r"^ccxt:[a-z0-9]{1,40}$")]
+    ) = "native"
     network: Literal["local", "testnet", "mainnet"] = "local"  # not local: real, and `live` wants --real
     instruments: Annotated[list[str], Field(min_length=1)] = ["BTC-USDT"]  # by the venue's own symbols
     exchange: EmbeddedExchange = EmbeddedExchange()

@@ -208,13 +208,21 @@ class Face(ABC):
             used.extend([now_ns] * count)
         return True
 
-    async def serve_socket(self, request: web.Request, on_message: OnMessage, *, private: bool) -> web.StreamResponse:
-        """Run one WebSocket until it ends; ``on_message`` sees text and binary messages."""
+    async def serve_socket(
+        self, request: web.Request, on_message: OnMessage, *, private: bool, account: Account | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> web.StreamResponse:  # fmt: skip
+        """Run one WebSocket until it ends; ``on_message`` sees text and binary messages.
+
+        ``account``, ``state``: of the session, where the address says already who speaks.
+        """
         if self.faults.ws_down or self.faults.maintenance:
             return self._refuse_socket(request)
         socket = web.WebSocketResponse(autoping=False, max_msg_size=MAX_BODY, compress=False)
         await socket.prepare(request)
         session = Session(socket, request.transport, private=private)
+        session.account = account
+        session.state.update(state or {})
         self.sessions.add(session)
         writer = asyncio.create_task(session.write())
         try:

@@ -11,7 +11,7 @@ from mm.data.store import Store
 from mm.data.synth_like import MID_USD, market_params
 from mm.errors import ConfigError
 from mm.sandbox.spec import AccountSpec, BackgroundSpec, ExchangeSpec, FundingSpec
-from mm.venues.specs import SPECS, venue_spec
+from mm.venues.specs import find_spec, venue_spec
 
 ACCOUNT: Final = "desk"
 PERSONALITY: Final[Mapping[str, tuple[float, float]]] = {  # basis [bps] and delay [ms] against the shared fair price
@@ -78,7 +78,8 @@ def schedule(
     """When a contract settles funding: as told, else a synthetic flow at the venue's hours and a store as recorded."""
     if instrument.kind == "spot":
         return None
-    hours = venue_spec(venue).funding_interval_h if venue in SPECS and flow.kind == "synth" else None
+    spec = find_spec(venue)
+    hours = spec.funding_interval_h if spec is not None and flow.kind == "synth" else None
     if every_s is None and hours is not None:
         every_s = hours * 3600
     return None if every_s is None else FundingSpec(interval_s=every_s, rate=rate)

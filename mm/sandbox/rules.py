@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from mm.core.instrument import Instrument
-from mm.venues.specs import SPECS
+from mm.venues.specs import find_spec
 
 _ZERO: Final = Decimal(0)
 _UNLISTED: Final[tuple[int, tuple[tuple[float, float], ...]]] = (100, ((0.0, 0.5),))  # where no venue spec tells
@@ -28,7 +28,7 @@ class MarginRules:
 def rules_of(instrument: Instrument, venue_name: str = "") -> MarginRules:
     """The rules of a venue (default: the instrument's), else those of an ordinary contract."""
     top, raw = _UNLISTED
-    venue = SPECS.get(venue_name or instrument.venue)
+    venue = find_spec(venue_name or instrument.venue)
     if venue is not None and venue.kind == instrument.kind:
         for listing in venue.listings:
             if instrument.symbol == listing.symbol or instrument.base == listing.base:

@@ -172,8 +172,12 @@ def _send_once(session: Any) -> Any:
     return session
 
 
-def make_exchange(kind: type[Any], where: Endpoints, *, proxy: str = "", timeout_s: float = 5.0, **config: Any) -> Any:
+def make_exchange(
+    kind: type[Any], where: Endpoints | None, *, proxy: str = "", timeout_s: float = 5.0, **config: Any
+) -> Any:
     """An exchange of ``kind`` (a ``RawExchange`` of ccxt.pro) that talks to ``where`` and never slows itself down.
+
+    ``where`` None: to the addresses that the library knows.
 
     ``config`` is ccxt's (apiKey, secret, options, ...). There is no rate limiter in it: budgets are ours. Calls raise
     after ``timeout_s``; the library never sends anything twice.
@@ -182,8 +186,10 @@ def make_exchange(kind: type[Any], where: Endpoints, *, proxy: str = "", timeout
     exchange = kind({"enableRateLimit": False, "timeout": round(timeout_s * 1e3), **config})
     exchange.clients = {}
     exchange.timeout_on_exit = 10
-    exchange.ssl_context = _tls() if where.rest.startswith("https:") or where.ws.startswith("wss:") else False
-    exchange.urls["api"] = _moved(exchange.urls["api"], where)
+    plain = where is not None and not where.rest.startswith("https:") and not where.ws.startswith("wss:")
+    exchange.ssl_context = False if plain else _tls()
+    if where is not None:
+        exchange.urls["api"] = _moved(exchange.urls["api"], where)
     if proxy:
         exchange.socksProxy = exchange.wsSocksProxy = proxy
     return exchange

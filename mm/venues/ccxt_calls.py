@@ -39,6 +39,7 @@ class Answer:
     error: str = ""  # ccxt's complaint, "" when it had none
     data: Any = None  # parsed by ccxt, only without a complaint
     dropped: bool = False  # the connection broke: perhaps it had been kept for too long
+    fault: BaseException | None = None  # what ccxt raised
 
     @property
     def ok(self) -> bool:
@@ -66,7 +67,7 @@ async def attempt(exchange: Any, call: Callable[..., Awaitable[Any]], *args: Any
         answer.data = await call(*args)
         answer.end = "certain"
     except Exception as exc:  # noqa: BLE001  a proxy's error, a session closed meanwhile: whatever it was, no answer
-        answer.error = redacted(exchange, exc)
+        answer.error, answer.fault = redacted(exchange, exc), exc
         answer.end = _end(answer.status, exc)
         answer.dropped = isinstance(exc.__cause__, aiohttp.ServerDisconnectedError)
     finally:

@@ -11,6 +11,7 @@ from mm.core.instrument import Instrument
 from mm.errors import ConfigError
 from mm.venues.base import Codec, PublicClient, TradingClient
 
+CCXT: Final = "ccxt:"  # before the id of an exchange that has no adapter of its own
 VENUES: Final = {
     "hyperliquid": "mm.venues.hyperliquid.venue",
     "apex": "mm.venues.apex.venue",
@@ -52,16 +53,23 @@ class Venue:
 
 
 def get_venue(name: str) -> Venue:
-    """A venue by name, ``paper:NAME`` for paper orders over it; raises ``ConfigError`` that lists the known ones."""
+    """A venue by name; raises ``ConfigError`` that lists the known ones.
+
+    ``paper:NAME``: paper orders over it; ``ccxt:ID``: any exchange of ccxt.pro by its unified API.
+    """
     source = name.removeprefix("paper:")
     if source != name:
         from mm.venues.paper.venue import over
 
         return over(get_venue(source))
+    if name.startswith(CCXT):
+        from mm.venues.ccxt_any.venue import over as by_ccxt
+
+        return by_ccxt(name.removeprefix(CCXT))
     try:
         module = VENUES[name]
     except KeyError:
-        raise ConfigError(f"unknown venue {name!r}; known: {', '.join(sorted(VENUES))}") from None
+        raise ConfigError(f"unknown venue {name!r}; known: {', '.join(sorted(VENUES))}, {CCXT}ID") from None
     venue = import_module(module).VENUE
     if not isinstance(venue, Venue):
         raise TypeError(f"{module}.VENUE is not a Venue")

@@ -14,10 +14,17 @@ from mm.venues.paradex.spec import SPEC as PARADEX
 from mm.venues.spec import VenueSpec
 
 SPECS: Final[dict[str, VenueSpec]] = {s.name: s for s in (APEX, PARADEX, BYBIT, MEXC, HYPERLIQUID, BINANCE)}
+_BY_CCXT: Final = {"ccxt:binanceusdm": "binance"}  # exchanges of the generic adapter whose facts we have
+
+
+def find_spec(name: str) -> VenueSpec | None:
+    """A spec by name, None where nothing is known but what the venue itself says."""
+    return SPECS.get(_BY_CCXT.get(name, name))
 
 
 def venue_spec(name: str) -> VenueSpec:
     """A spec by name; raises ``ConfigError`` that lists the known ones."""
-    if name not in SPECS:
-        raise ConfigError(f"no spec of venue {name!r}; known: {', '.join(SPECS)}")
-    return SPECS[name]
+    found = find_spec(name)
+    if found is None:
+        raise ConfigError(f"no spec of venue {name!r}; known: {', '.join((*SPECS, *_BY_CCXT))}")
+    return found

@@ -17,6 +17,7 @@ FACES: Final[Mapping[str, str]] = {
     "bybit": "mm.sandbox.faces.bybit",
     "mexc": "mm.sandbox.faces.mexc",
     "paradex": "mm.sandbox.faces.paradex",
+    "ccxt:binanceusdm": "mm.sandbox.faces.binanceusdm",
 }
 
 

@@ -17,6 +17,7 @@ from tests.contract.conformance.rig import NotApplicable, Rig
 CASE_LIMIT_S = 30.0
 # In the registry and not under test, with the reason.
 EXEMPT: dict[str, str] = {}
+GENERIC = ("ccxt:binanceusdm",)  # what the adapter for any exchange is shown on
 
 Outcome = Literal["pass", "n/a", "fail"]
 
@@ -34,7 +35,7 @@ class Result:
 
 def venues() -> list[str]:
     """Venues with an adapter and a local exchange that speaks their wire, the native one first."""
-    under_test = [name for name in VENUES if name not in EXEMPT and (name == "native" or name in FACES)]
+    under_test = [name for name in (*VENUES, *GENERIC) if name not in EXEMPT and (name == "native" or name in FACES)]
     return sorted(under_test, key=lambda name: (name != "native", name))
 
 

@@ -42,7 +42,7 @@ class Recorded(msgspec.Struct):
 
 def path_of(venue: str) -> Path:
     """Where a venue's session lies."""
-    return FRAMES / venue / "conformance.jsonl"
+    return FRAMES / venue.removeprefix("ccxt:") / "conformance.jsonl"
 
 
 def load(venue: str) -> list[Recorded]:

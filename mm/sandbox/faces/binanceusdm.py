@@ -293,7 +293,7 @@ class BinanceUsdmFace(Face):
         """Marks once a second; listen keys whose time is over."""
         for key in list(self._keys.ended(self.now_ns())):
             self._end_streams(key)
-        if now_ns - self._marked_ns < _MARK_NS:
+        if 0 <= now_ns - self._marked_ns < _MARK_NS:  # a clock that was set back does not silence it
             return
         self._marked_ns = now_ns
         now_ms = self._now_ms()

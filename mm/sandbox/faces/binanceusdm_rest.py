@@ -1,4 +1,4 @@
-"""Signed requests of the local Binance futures: HMAC checked, parameters to the exchange, its answer in fapi's words."""
+"""Signed requests of the local Binance futures: HMAC checked, the exchange asked, its answer in fapi's words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an account can be asked and told by the unified API, apart from its orders. Queries raise ``VenueUnreachable``."""
+"""What an account can be asked and told by the unified API, apart from its orders.
+
+Queries raise ``VenueUnreachable``.
+"""
 
 from __future__ import annotations
 

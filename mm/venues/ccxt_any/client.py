@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from ccxt.base.errors import ChecksumError, InvalidNonce
@@ -66,7 +67,7 @@ class CcxtPublicClient:
     def _watches(self, ex: Any, symbol: str) -> list[Awaitable[Any]]:
         assert self._markets is not None
         markets, unified = self._markets, self._markets.unified(symbol)
-        out = [self._watch_book(ex, markets, symbol)]
+        out: list[Awaitable[Any]] = [self._watch_book(ex, markets, symbol)]
         out.append(_each(lambda: ex.watch_trades(unified), lambda r: self._tell(says.trades(symbol, markets, r))))
         if ex.has.get("watchMarkPrice") and markets.instruments[symbol].kind != "spot":
             out.append(_each(lambda: ex.watch_mark_price(unified), lambda t: self._tell(says.mark(symbol, t))))
@@ -159,7 +160,7 @@ class CcxtTradingClient(CcxtAccount):
             "watchBalance": lambda r: self._tell(says.balances(r)),
             "watchMyLiquidations": lambda r: self._tell(says.liquidations(markets, r)),
         }
-        out = [_each(ex.watch_my_trades, lambda r: self._tell(says.own_trades(markets, r)))]
+        out: list[Awaitable[Any]] = [_each(ex.watch_my_trades, lambda r: self._tell(says.own_trades(markets, r)))]
         out.append(_each(ex.watch_orders, on_orders))
         if ex.has.get("watchPositions") and self.caps.short:
             out.append(_each(ex.watch_positions, news["watchPositions"]))
@@ -167,8 +168,8 @@ class CcxtTradingClient(CcxtAccount):
             out.append(_each(ex.watch_balance, news["watchBalance"]))
         if ex.has.get("watchMyLiquidations") and self.caps.short:
             for symbol in self._wanted or markets.instruments:
-                unified = markets.unified(symbol)
-                out.append(_each(lambda u=unified: ex.watch_my_liquidations(u), news["watchMyLiquidations"]))
+                watch = partial(ex.watch_my_liquidations, markets.unified(symbol))
+                out.append(_each(watch, news["watchMyLiquidations"]))
         return out
 
     @staticmethod
@@ -222,17 +223,17 @@ class CcxtTradingClient(CcxtAccount):
         if (await self._known()).instruments[symbol].kind != "spot":
             params["reduceOnly"] = True
         elif side > 0:
-            reply = says.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
-            says.not_sent(reply, "a purchase reduces nothing on a spot market")
+            reply = replies.request("reduce", OrderRequest(symbol, client_order_id, side, price, size))
+            replies.not_sent(reply, "a purchase reduces nothing on a spot market")
             self._tell_reply(reply)
             return
         await self._create("reduce", OrderRequest(symbol, client_order_id, side, price, size), params)
 
     async def _create(self, op: replies.Op, order: OrderRequest, params: dict[str, Any]) -> None:
-        reply, markets = says.request(op, order), await self._known()
+        reply, markets = replies.request(op, order), await self._known()
         wrong = says.off_grid(markets, order)
         if wrong:
-            says.not_sent(reply, wrong)
+            replies.not_sent(reply, wrong)
             self._tell_reply(reply)
             return
         side = "buy" if order.side > 0 else "sell"
@@ -243,7 +244,7 @@ class CcxtTradingClient(CcxtAccount):
 
     async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Send one cancel."""
-        reply = replies.Reply(raymaker="unknown", op="cancel", symbol=symbol, cid=client_order_id)
+        reply = replies.cancel_request(symbol, client_order_id)
         unified = (await self._known()).unified(symbol)
         name, params = self.named(client_order_id)
         call = lambda: self._ex.cancel_order(name, unified, params)  # noqa: E731
@@ -293,7 +294,7 @@ class CcxtTradingClient(CcxtAccount):
         try:
             await self._sends.turn(self._budget, kind)
         except VenueUnreachable as exc:
-            says.not_sent(reply, exc)
+            replies.not_sent(reply, exc)
         else:
             answer = await attempt(self._ex, call)
             says.judge(answer, reply, await self._known())

@@ -5,7 +5,7 @@ ccxt reads every frame here; connections are ours all the same (``mm.venues.ccxt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
@@ -79,8 +79,8 @@ def make(exchange_id: str, options: Mapping[str, Any], *, private: bool) -> Any:
         timeout_s=float(options.get("timeout_s", TIMEOUT_S)),
         **config,
     )
-    if options.get("network") == "testnet":
-        exchange.set_sandbox_mode(True)
+    if options.get("network") == "testnet":  # some have given up their sandbox for a demo
+        exchange.enable_demo_trading(True) if "demo" in exchange.urls else exchange.set_sandbox_mode(True)
     exchange.has["fetchCurrencies"] = False  # markets alone: some exchanges want keys for the rest
     exchange.silence_s = float(options.get("stall_s", SILENCE_S))
     return exchange
@@ -184,8 +184,3 @@ def number(value: Any, scale: Decimal | None = None) -> str:
     if scale is None or scale == 1:
         return str(value)
     return format((Decimal(str(value)) * scale).normalize(), "f")
-
-
-def limits(has: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Which of some calls an exchange has."""
-    return [name for name in names if has.get(name)]

@@ -115,14 +115,6 @@ def liquidations(markets: Markets, rows: Rows) -> bytes:
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
-def request(op: replies.Op, asked: OrderRequest) -> replies.Reply:
-    """A request whose outcome nobody knows yet."""
-    return replies.Reply(
-        raymaker="unknown", op=op, symbol=asked.symbol, cid=asked.client_order_id, side=asked.side,
-        px=format(asked.price, "f"), qty=format(asked.size, "f"),
-    )  # fmt: skip
-
-
 def off_grid(markets: Markets, asked: OrderRequest) -> str:
     """Why an order must not be sent: ccxt would round it; "" for a good one."""
     one = markets.instruments[asked.symbol]
@@ -131,11 +123,6 @@ def off_grid(markets: Markets, asked: OrderRequest) -> str:
     except ValueError as exc:
         return str(exc)
     return ""
-
-
-def not_sent(reply: replies.Reply, why: object) -> None:
-    """It never left."""
-    reply.raymaker, reply.code, reply.text = "no", "not sent", str(why)
 
 
 def judge(answer: Answer, reply: replies.Reply, markets: Markets) -> None:

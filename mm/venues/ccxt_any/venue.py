@@ -30,6 +30,6 @@ def over(exchange_id: str) -> Venue:
 
     source = "the addresses in ccxt"
     networks = {"mainnet": Endpoints("", "", source)}
-    if facts(exchange_id).urls.get("test"):
+    if facts(exchange_id).urls.keys() & {"test", "demo"}:
         networks["testnet"] = Endpoints("", "", source)
     return Venue(f"ccxt:{exchange_id}", CcxtCodec, public, trading, keys=needed_keys(exchange_id), networks=networks)

@@ -8,13 +8,11 @@ last fill.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from mm.core.instrument import Instrument
 from mm.core.types import (
@@ -24,12 +22,7 @@ from mm.core.types import (
     BUY,
     CANCEL_REJECT,
     CANCELED,
-    CLEAR_ASK,
-    CLEAR_BID,
-    EVENT,
-    EXEC,
     FILL,
-    LAST,
     MARK,
     REJECT,
     SELL,
@@ -39,15 +32,11 @@ from mm.venues import replies
 from mm.venues.base import AccountNews, Decoded, ExecDetail
 from mm.venues.ccxt_any import wire
 from mm.venues.native.wire import DECODE_ERRORS, Units, decimal
+from mm.venues.rows import TOP_TICK, ExecRow, Row, cleared, events_of, execs_of, number_in
 
-_OWN_ID: Final = re.compile(r".*-(\d{1,18})", re.ASCII | re.DOTALL)
-_TOP_TICK: Final = (1 << 31) - 1
 _KEPT: Final = 20_000  # orders and trades that are remembered
 _KEPT_TRADES: Final = 1_000
 _ENDED: Final = ("canceled", "expired", "rejected")
-
-Row = tuple[int, int, int, int, int, int, int]  # in the order of EVENT's fields
-ExecRow = tuple[int, int, int, int, int, int, int, int, int]  # in the order of EXEC's fields
 
 
 class CcxtCodec:
@@ -107,15 +96,12 @@ class CcxtCodec:
         shown = self._books[i]
         if shown is None or book.fresh:
             flags, shown = SNAPSHOT, ({}, {})
-            rows += [
-                (ts, ts_recv_ns, 0, 0, i, CLEAR_BID, SNAPSHOT),
-                (ts, ts_recv_ns, 0, _TOP_TICK, i, CLEAR_ASK, SNAPSHOT),
-            ]
+            rows += cleared(ts, ts_recv_ns, i)
         for kind, old, new in ((BID, shown[0], now[0]), (ASK, shown[1], now[1])):
             rows += [(ts, ts_recv_ns, 0, tick, i, kind, flags) for tick in old if tick not in new]
             rows += [(ts, ts_recv_ns, n, tick, i, kind, flags) for tick, n in new.items() if old.get(tick) != n]
         self._books[i] = (now[0], now[1])
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _on_trades(self, i: int, trades: wire.Trades, ts_recv_ns: int) -> Decoded:
         if self._books[i] is None:
@@ -132,17 +118,17 @@ class CcxtCodec:
             ids.append(trade.id)
         for one in ids:
             _keep(self._printed[i], one, None, _KEPT_TRADES)
-        return Decoded(events=_events(rows))
+        return Decoded(events=events_of(rows))
 
     def _on_mark(self, i: int, mark: wire.Mark, ts_recv_ns: int) -> Decoded:
         tick_size = self._units[i].instrument.tick_size
         tick = int((decimal(mark.px) / tick_size).to_integral_value(ROUND_HALF_EVEN))
-        if not 0 < tick < _TOP_TICK:
+        if not 0 < tick < TOP_TICK:
             raise ValueError(f"mark price {mark.px} is out of range")
         if tick == self._mark[i]:
             return Decoded()
         self._mark[i] = tick
-        return Decoded(events=_events([(mark.ts * 1_000_000, ts_recv_ns, 0, tick, i, MARK, 0)]))
+        return Decoded(events=events_of([(mark.ts * 1_000_000, ts_recv_ns, 0, tick, i, MARK, 0)]))
 
     # --- private -----------------------------------------------------------------------------------------------------
     def decode_private(self, raw: bytes, ts_recv_ns: int) -> Decoded:
@@ -247,10 +233,7 @@ class CcxtCodec:
 
     def own_id(self, client_order_id: str) -> int:
         """The number in a client order id, -1 when it is not one of ours."""
-        if not client_order_id.startswith(self._prefix):
-            return -1
-        found = _OWN_ID.fullmatch(client_order_id)
-        return int(found[1]) if found else -1
+        return number_in(client_order_id, self._prefix)
 
 
 class _Reports:
@@ -269,7 +252,7 @@ class _Reports:
     def decoded(self) -> Decoded:
         if not self.rows:
             return Decoded(news=self.news, error=self.error)
-        return Decoded(execs=np.array(self.rows, EXEC), exec_detail=self.details, news=self.news, error=self.error)
+        return Decoded(execs=execs_of(self.rows), exec_detail=self.details, news=self.news, error=self.error)
 
 
 def _keep(known: dict[str, Any], key: str, value: Any, most: int = _KEPT) -> None:
@@ -278,10 +261,3 @@ def _keep(known: dict[str, Any], key: str, value: Any, most: int = _KEPT) -> Non
     known[key] = value
     if len(known) > most:
         del known[next(iter(known))]
-
-
-def _events(rows: list[Row]) -> Any:
-    """Rows to an EVENT array, the last one flagged."""
-    if rows:
-        rows[-1] = (*rows[-1][:-1], rows[-1][-1] | LAST)
-    return np.array(rows, EVENT)

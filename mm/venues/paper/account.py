@@ -16,6 +16,7 @@ from mm.core.types import FUNDING, FUNDING_RATE_UNIT, MARK
 from mm.venues.native import wire
 from mm.venues.paper.market import PaperMarket, PaperOrder
 
+_KEPT_ORDERS: Final = 20_000  # that have ended
 _RATE: Final = Decimal(repr(FUNDING_RATE_UNIT))
 
 
@@ -117,7 +118,7 @@ class PaperAccount:
 
     def _check(self, i: int, cid: str, side: int, price: Decimal, size: Decimal, ioc: bool) -> tuple[str, int, int]:
         """(why it is refused or "", tick, lots)."""
-        if i < 0 or cid in self._sizes:
+        if i < 0 or cid in self._sizes or cid in self.ended:
             return "unknown_symbol" if i < 0 else "duplicate_cid", 0, 0
         try:
             tick, lots = self.instruments[i].ticks(price), self.instruments[i].lots(size)
@@ -194,7 +195,8 @@ class PaperAccount:
             )
         )  # fmt: skip
         if status != "open":
-            self.ended[order.cid] = self._answer(i, order, status, reason)
+            self._keep(order.cid, self._answer(i, order, status, reason))
+            self._sizes.pop(order.cid, None)
 
     def _answer(self, i: int, o: PaperOrder, status: Any, reason: str) -> wire.OrderAnswer:
         units, size = self._units[i], self._sizes[o.cid]
@@ -206,9 +208,15 @@ class PaperAccount:
     def _end(
         self, cid: str, oid: int, side: int, px: str, lots: int, filled: int, i: int, status: Any, reason: str
     ) -> None:  # fmt: skip
-        if i >= 0 and cid not in self._sizes:
+        if i >= 0 and cid not in self._sizes and cid not in self.ended:
             size = self._units[i].size(max(lots, 0))
-            self.ended[cid] = wire.OrderAnswer(cid, oid, wire.SIDE_NAME[side], px, size, str(filled), status, reason)
+            self._keep(cid, wire.OrderAnswer(cid, oid, wire.SIDE_NAME[side], px, size, str(filled), status, reason))
+
+    def _keep(self, cid: str, answer: wire.OrderAnswer) -> None:
+        """Remember what became of an order, and forget the oldest."""
+        self.ended[cid] = answer
+        if len(self.ended) > _KEPT_ORDERS:
+            del self.ended[next(iter(self.ended))]
 
 
 def _currency(instrument: Instrument) -> str:

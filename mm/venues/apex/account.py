@@ -110,8 +110,9 @@ class Account:
             one = _convert(raw, _FillRow)
             if one.status in _FAILED_FILLS:
                 continue
-            out[one.id] = FillRecord(
-                one.cid or await self._cid_of(one.order_id),
+            cid = one.cid or await self._cid_of(one.order_id) or f"apex:{one.order_id}"  # as the codec names them
+            out[one.order_id, one.id] = FillRecord(
+                cid,
                 one.id,
                 one.symbol,
                 wire.SIDE_SIGN[one.side],

@@ -20,6 +20,7 @@ from mm.venues.apex.shim import load
 from mm.venues.apex.sockets import Link
 from mm.venues.apex.spec import instruments_of
 from mm.venues.base import Caps, NotOffered, OnFrame, OrderRequest
+from mm.venues.readable import readable
 from mm.venues.replies import Reply
 from mm.venues.sends import Sends
 from mm.venues.settings import Endpoints
@@ -78,6 +79,7 @@ class ApexPublicClient:
             await link.close()
 
 
+@readable
 class ApexTradingClient(Account, NotOffered):
     """One account (``mm.venues.base.TradingClient``).
 

@@ -42,6 +42,7 @@ from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Sends, ask, attempt
 from mm.venues.ccxt_session import Session
 from mm.venues.native.wire import DECODE_ERRORS
+from mm.venues.readable import readable
 
 BATCH: Final = 20
 ORDER_TIMEOUT_S: Final = 2.0  # then an order's outcome is unknown
@@ -94,6 +95,7 @@ class BybitPublicClient:
         await close_exchange(self._ex)
 
 
+@readable
 class BybitTradingClient(BybitAccount):
     """One account (``mm.venues.base.TradingClient``). ``budget`` in the options: the account's rate budget."""
 

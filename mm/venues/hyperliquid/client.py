@@ -26,6 +26,7 @@ from mm.venues.ccxt_session import Session
 from mm.venues.hyperliquid.account import HyperliquidAccount, instrument, universe
 from mm.venues.hyperliquid.exchange import TIMEOUT_S, make_hyperliquid
 from mm.venues.hyperliquid.rules import price_allowed, to_cloid, venue_number
+from mm.venues.readable import readable
 from mm.venues.sends import Sends
 
 BATCH: Final = 40  # orders of one request that weigh no more than one
@@ -99,6 +100,7 @@ class HyperliquidPublicClient:
         await close_exchange(self._ex)
 
 
+@readable
 class HyperliquidTradingClient(HyperliquidAccount):
     """One account (``mm.venues.base.TradingClient``). ``budget`` in the options: the account's rate budget."""
 

@@ -26,6 +26,7 @@ from mm.venues.mexc import answers, wire
 from mm.venues.mexc.account import MexcAccount, Query
 from mm.venues.mexc.codec import snapshot_frame
 from mm.venues.mexc.exchange import TIMEOUT_S, make_mexc
+from mm.venues.readable import readable
 
 BATCH: Final = 20
 BATCH_EVERY_S: Final = 0.55  # the venue takes two batches a second
@@ -115,6 +116,7 @@ class MexcPublicClient:
         await close_exchange(self._ex)
 
 
+@readable
 class MexcTradingClient(MexcAccount):
     """One account (``mm.venues.base.TradingClient``).
 

@@ -31,6 +31,7 @@ from mm.venues.paradex import wire
 from mm.venues.paradex.account import ParadexAccount, read
 from mm.venues.paradex.link import Link, Refusal
 from mm.venues.paradex.spec import instrument_of
+from mm.venues.readable import readable
 from mm.venues.sends import Sends
 from mm.venues.settings import Endpoints
 
@@ -97,6 +98,7 @@ class ParadexPublicClient(Link):
         await socket.subscribe_all([channel])
 
 
+@readable
 class ParadexTradingClient(ParadexAccount, NotOffered):
     """One account (``mm.venues.base.TradingClient``)."""
 

@@ -8,7 +8,6 @@ itself is in ``executor_session``, cancelling everything and the latch in ``exec
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from array import array
 from typing import Any, ClassVar, Final
@@ -35,6 +34,7 @@ _ACK_TIMEOUT_NS: Final = 2_000_000_000
 _QUOTER_TIMEOUT_NS: Final = 2_000_000_000
 _TICK_S: Final = 0.1
 _RECONCILE_S: Final = 2.0
+_SWEEP_S: Final = 600.0  # between two looks at the venue's history for fills that nobody reported
 _MAX_LATENCIES: Final = 1 << 18
 
 
@@ -234,10 +234,10 @@ class ExecutorActor(SessionActor):
                     await self._pull(reason)
                 if turn % round(_RECONCILE_S / _TICK_S) == 0 or self.core.overdue(now_ns):
                     await self._reconcile()
-                on_disconnect = self._client.caps.dead_man_on_disconnect  # armed once a session
-                if not on_disconnect and turn % round(DEAD_MAN_S / 4 / _TICK_S) == 0:
-                    with contextlib.suppress(NotImplementedError):
-                        await self._client.arm_dead_man(DEAD_MAN_S)
+                if self._dead_man and turn % round(DEAD_MAN_S / 4 / _TICK_S) == 0:
+                    await self._arm_dead_man()
+                if turn % round(_SWEEP_S / _TICK_S) == 0 and await self._book_history():
+                    self._publish_sync(QUOTER, RISK)
             except VenueUnreachable as exc:  # unknown is not flat: a new session starts from the venue's truth
                 self.last_error = str(exc)
                 self.log.warning("the venue does not answer: %s", exc)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from actors.base import DeskSpec
 from actors.fee_audit import FeeAudit
 from mm.core.types import COMMAND_NAMES, EXEC, EXEC_NAMES, FILL, PLACE, RecArray, records
+from mm.errors import VenueUnreachable
 from mm.strategy.executor_core import VERDICTS, Command, Differences, ExecutorCore, OrderKey, read_commands
 from mm.strategy.journal import Journal, read_journal
 from mm.strategy.orders import find
@@ -20,6 +21,7 @@ from mm.strategy.risk import LIMITS
 from mm.strategy.state import PARAMS
 from mm.venues.base import ExecDetail, FillRecord, OpenOrder, Position
 
+_HISTORY_MARGIN_NS: Final = 300_000_000_000  # clocks differ, and a history may lag
 _LOGGED_REFUSALS: Final = 20  # a refusal repeats with every decision
 
 
@@ -33,6 +35,7 @@ class Book:
         self.sessions = 0
         self.placed = 0
         self.run_started_ns = 0
+        self.history_ns = 0  # every fill of the venue's before then has been booked
         self._prefix = spec.prefix
         self._index = {i.symbol: k for k, i in enumerate(self.instruments)}
         self._log = logging.getLogger(f"{spec.desk}.{spec.venue_config.name}.executor")
@@ -43,12 +46,18 @@ class Book:
         if not self.run_started_ns:
             self.run_started_ns = time.time_ns()
             self.note({"t": "begin", "ts": self.run_started_ns, "run": spec.run_id, "instruments": spec.instruments})
+        self.history_ns = self.history_ns or self.run_started_ns - _HISTORY_MARGIN_NS
         self.core.epoch = time.time_ns() // 1_000_000 & 0xFFFF
 
     # --- journal -----------------------------------------------------------------------------------------------------
     def note(self, record: dict[str, Any]) -> None:
         """One record, stamped."""
         self._journal.append({"ts": time.time_ns()} | record)
+
+    def history_read(self, asked_ns: int) -> None:
+        """The venue's history, asked for then, has been booked: the next question need not begin before."""
+        self.history_ns = max(self.history_ns, asked_ns - _HISTORY_MARGIN_NS)
+        self.note({"t": "history", "since": self.history_ns})
 
     def commands(self, payload: bytes) -> list[Command]:
         """Commands of a message; raises ``ValueError`` when it is not one."""
@@ -81,6 +90,8 @@ class Book:
         kind = record["t"]
         if kind == "begin":
             self.run_started_ns = int(record["ts"])
+        elif kind == "history":
+            self.history_ns = int(record["since"])
         elif kind == "position":
             self.sessions = 1
             self.core.open_position(record["i"], record["lots"], record["avg_tick"])
@@ -125,14 +136,14 @@ class Book:
             for p in positions:
                 i = self._index[p.symbol]
                 avg = 0.0 if p.entry_price is None else float(p.entry_price / self.instruments[i].tick_size)
-                lots = self.instruments[i].lots(p.size)
+                lots = self._lots(i, p.size)
                 self.core.open_position(i, lots, avg)
                 self.core.trades.update(seen[i])
                 self.note({"t": "position", "i": i, "lots": lots, "avg_tick": avg, "seen": seen[i]})
             return True
         self.missed(fills, now_ns)
         ours = [int(s[0].pos_lots) for s in self.core.states]
-        theirs = {self._index[p.symbol]: self.instruments[self._index[p.symbol]].lots(p.size) for p in positions}
+        theirs = {self._index[p.symbol]: self._lots(self._index[p.symbol], p.size) for p in positions}
         return all(ours[i] == lots for i, lots in theirs.items())
 
     def reconcile(self, open_orders: Sequence[OpenOrder], asked_ns: int) -> tuple[Differences, list[tuple[int, str]]]:
@@ -153,7 +164,7 @@ class Book:
     def position_differs(self, p: Position, fills_before: int) -> bool:
         """True when a position has differed by the same amount twice: see ``ExecutorCore.position_differs``."""
         i = self._index[p.symbol]
-        return self.core.position_differs(i, self.instruments[i].lots(p.size), fills_before)
+        return self.core.position_differs(i, self._lots(i, p.size), fills_before)
 
     def missed(self, fills: Sequence[FillRecord], now_ns: int) -> int:
         """Book what the venue's history knows and we do not; returns how many fills that were."""
@@ -186,6 +197,18 @@ class Book:
         e = records(1, EXEC)
         e[0] = (
             f.ts_exch_ns, now_ns, int(number) if head == self._prefix and number.isdigit() else -1,
-            self.instruments[i].lots(f.size), self.instruments[i].ticks(f.price), i, f.side, FILL, int(f.maker),
+            self._lots(i, f.size), self._tick(i, f), i, f.side, FILL, int(f.maker),
         )  # fmt: skip
         return e, ExecDetail(f.client_order_id, trade_id=f.trade_id, fee=f.fee)
+
+    def _lots(self, i: int, size: Decimal) -> int:
+        """Whole lots; raises ``VenueUnreachable``: an answer that makes no sense is none."""
+        try:
+            return self.instruments[i].lots(size)
+        except ValueError as exc:
+            raise VenueUnreachable(f"{self.instruments[i].symbol}: {exc}") from exc
+
+    def _tick(self, i: int, f: FillRecord) -> int:
+        """The tick of a fill; where the venue's grid is finer than the one we know, the worse of two."""
+        ticks = f.price / self.instruments[i].tick_size
+        return int(ticks.to_integral_value(ROUND_CEILING if f.side > 0 else ROUND_FLOOR))

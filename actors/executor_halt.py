@@ -6,16 +6,22 @@ Neither waits for a disk, a quoter or a lease.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from actors.base import LoopActor
 from actors.executor_book import Book
 from actors.home import Latch, clear_latch, read_latch, write_latch
 from actors.transport import HALT, Outbox
+from mm.core.types import SENT
 from mm.errors import VenueUnreachable
 from mm.strategy.executor_core import ExecutorCore
 from mm.venues.base import OpenOrder, TradingClient
+
+_UNANSWERED_S: Final = 3.0  # at the end: how long an order may be on its way to the venue
 
 
 class HaltingActor(LoopActor):
@@ -45,10 +51,33 @@ class HaltingActor(LoopActor):
             await asyncio.sleep(0.1 if attempt else 0.01)
         return left
 
+    async def _pull_all(self, why: str) -> list[OpenOrder]:
+        """As ``_pull``, again until no order of ours is on its way: a cancel can overtake the order before it."""
+        deadline_s = time.monotonic() + _UNANSWERED_S
+        while True:
+            left = await self._pull(why)
+            on_its_way = any(np.any(orders["state"] == SENT) for orders in self.core.orders)
+            if left or not on_its_way or time.monotonic() > deadline_s:
+                return left
+            await asyncio.sleep(0.25)
+
+    async def _cancel_unheard(self) -> None:
+        """No session can be opened, and orders of the last one may rest: requests can work where streams do not."""
+        try:
+            n = await self._client.cancel_all()
+        except VenueUnreachable as exc:
+            self.log.warning("orders may be open: %s", exc)
+            return
+        if n:
+            self.pulls += 1
+            self.pull_reason = "no session"
+            self._try_to_note({"t": "cancel_all", "why": self.pull_reason, "n": n})
+
     async def _cancel_blindly(self) -> None:
         """Without a journal we may not trade, and what an earlier process left open may not stay."""
         try:
-            await self._client.connect(lambda _raw, _ts: None)
+            with contextlib.suppress(VenueUnreachable):  # not every venue needs it for that
+                await self._client.connect(lambda _raw, _ts: None)
             n = await self._client.cancel_all()
         except VenueUnreachable as exc:
             self.log.error("orders may be open and cannot be cancelled: %s", exc)  # noqa: TRY400  it says it all

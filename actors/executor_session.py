@@ -21,6 +21,8 @@ from mm.venues.base import Codec
 
 DEAD_MAN_S: Final = 10.0
 _GIVE_UP_S: Final = 20.0
+_WHOLE_HISTORY: Final = 5_000  # fills; of a longer run the summary counts what was booked
+_LATE_HISTORY: Final = 3  # looks before a position that our fills do not explain is a halt: histories lag
 
 
 class SessionActor(HaltingActor):
@@ -30,6 +32,8 @@ class SessionActor(HaltingActor):
     _codec: Codec
     _symbols: list[str]
     _quoter_waits = False
+    _dead_man = False  # it is granted, and has to be renewed
+    _unexplained = 0
 
     def _on_frame(self, raw: bytes, ts_recv_ns: int) -> None:
         """A private frame."""
@@ -59,20 +63,29 @@ class SessionActor(HaltingActor):
     async def _open_session(self) -> None:
         self.core.ready = False
         self._codec.reset()
-        await self._client.connect(self._on_frame)
+        try:
+            await self._client.connect(self._on_frame)
+        except VenueUnreachable:
+            await self._cancel_unheard()
+            raise
         left = await self._pull("session")
         if left:
             raise VenueUnreachable(f"{len(left)} orders could not be cancelled")
-        fills = await self._client.fills(self.book.run_started_ns)
+        asked_ns = time.time_ns()
+        fills = await self._client.fills(self.book.history_ns)
         positions = [await self._client.position(symbol) for symbol in self._symbols]
-        if not self.book.open_session(fills, positions, time.time_ns()):
+        explained = self.book.open_session(fills, positions, time.time_ns())
+        self.book.history_read(asked_ns)
+        self._unexplained = 0 if explained else self._unexplained + 1
+        if not explained:
+            if self._unexplained < _LATE_HISTORY and not self.core.halted:
+                raise VenueUnreachable("the venue's position is not yet our fills' sum")
             self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
         self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]
         if self._client.caps.leverage:
             for symbol in self._symbols:
                 await self._client.set_leverage(symbol, max(1, round(self.spec.cfg.risk.leverage)))
-        with contextlib.suppress(NotImplementedError):
-            await self._client.arm_dead_man(DEAD_MAN_S)
+        await self._arm_dead_man()
         self.core.quoter_seen_ns = time.time_ns()
         self.core.ready = True
         self._publish_sync(RISK)
@@ -85,8 +98,8 @@ class SessionActor(HaltingActor):
         error = ""
         for _ in range(20):
             try:
-                left = await self._pull("stop")
-                fills = await self._client.fills(self.book.run_started_ns)
+                left = await self._pull_all("stop")
+                totals = await self._totals()
                 positions = [await self._client.position(s) for s in self._symbols]
             except VenueUnreachable as exc:
                 error = str(exc)
@@ -94,18 +107,35 @@ class SessionActor(HaltingActor):
                     await self._client.connect(self._on_frame)
                 await asyncio.sleep(0.5)
                 continue
-            with contextlib.suppress(VenueUnreachable, NotImplementedError):
-                await self._client.arm_dead_man(0)
+            if not left:  # else it is the last thing that may cancel them
+                with contextlib.suppress(VenueUnreachable, NotImplementedError):
+                    await self._client.arm_dead_man(0)
             await asyncio.sleep(0)
-            return {
+            return totals | {
                 "open_orders_left": len(left),
-                "fills": len(fills),
-                "taker_fills": sum(not f.maker for f in fills),
                 "positions": {p.symbol: str(p.size) for p in positions},
                 "balance": str(positions[0].balance) if positions else "",
             }
         self.log.error("the venue did not say what is left open: %s", error)
         return {"error": error}
+
+    async def _totals(self) -> dict[str, int]:
+        """Fills of the run: the venue's own count; of a long run what was booked, its history added."""
+        if sum(self.core.fills(i) for i in range(len(self._symbols))) <= _WHOLE_HISTORY:
+            fills = await self._client.fills(self.book.run_started_ns)
+            return {"fills": len(fills), "taker_fills": sum(not f.maker for f in fills)}
+        await self._book_history()
+        return {name: sum(int(s[0][name]) for s in self.core.states) for name in ("fills", "taker_fills")}
+
+    async def _arm_dead_man(self) -> None:
+        """Once a session, then in time; a venue that has none or does not grant it is not asked again and again."""
+        try:
+            await self._client.arm_dead_man(DEAD_MAN_S)
+        except NotImplementedError as exc:
+            self._dead_man = False
+            self.log.warning("no dead-man switch: %s; orders stay if this machine is lost", exc)
+        else:
+            self._dead_man = not self._client.caps.dead_man_on_disconnect  # else armed once a session
 
     def _publish_sync(self, *receivers: int) -> None:
         if QUOTER in receivers:
@@ -122,6 +152,8 @@ class SessionActor(HaltingActor):
         if not self.core.ready or epoch != self.core.epoch:
             return
         found, unwanted = self.book.reconcile(open_orders, asked_ns)
+        if any(not cid for _, cid in unwanted):  # placed by hand, without an id to cancel it by
+            await self._pull("an order without a client id")
         for instrument, cid in unwanted:
             self.log.warning("order %s is still open: cancelling", cid)
             await self._send_cancel(instrument, cid)
@@ -138,10 +170,17 @@ class SessionActor(HaltingActor):
             fills = self.core.fills(i)
             if not self.book.position_differs(await self._client.position(symbol), fills) or not self.core.ready:
                 continue
-            if self.book.missed(await self._client.fills(self.book.run_started_ns), time.time_ns()):
+            if await self._book_history():
                 self._publish_sync(QUOTER, RISK)
                 continue
             self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
+
+    async def _book_history(self) -> int:
+        """Book what the venue's history knows and we do not; returns how many fills that were."""
+        asked_ns = time.time_ns()
+        n = self.book.missed(await self._client.fills(self.book.history_ns), asked_ns)
+        self.book.history_read(asked_ns)
+        return n
 
     async def _send_cancel(self, instrument: int, cid: str) -> int:
         try:

@@ -63,15 +63,13 @@ class Outcomes:
                 return
             try:
                 state = await self._client.order(symbol, cid)
-                fills = [] if state is None or not state.filled else await self._client.fills(self._book.run_started_ns)
+                fills = [] if state is None or not state.filled else await self._client.fills(self._book.history_ns)
+                denials = denials + 1 if state is None else 0
+                if state is not None or denials >= _DENIALS:
+                    self._settle(key, cid, state, fills)
+                    return
             except VenueUnreachable as exc:
                 self._log.info("%s: the venue does not say what became of it: %s", cid, exc)
-                continue
-            denials = denials + 1 if state is None else 0
-            if state is None and denials < _DENIALS:
-                continue
-            self._settle(key, cid, state, fills)
-            return
         self.unresolved += 1
         self._log.warning("%s: outcome still unknown; reconciliation goes on asking", cid)
 

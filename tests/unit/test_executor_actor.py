@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from decimal import Decimal
 
 import numpy as np
@@ -18,11 +19,11 @@ from actors.executor_book import Book
 from mm.config.schema import RunConfig
 from mm.core.instrument import Instrument
 from mm.core.types import COMMAND, FREE, LIVE, records
-from mm.errors import DataError
+from mm.errors import DataError, VenueUnreachable
 from mm.strategy.journal import Journal, read_journal
 from mm.strategy.risk import HALT_DRAWDOWN, HALT_REASONS, LIMITS
 from mm.strategy.state import PARAMS
-from mm.venues.base import FillRecord, OpenOrder, Position
+from mm.venues.base import Caps, FillRecord, OpenOrder, Position
 
 BTC = Instrument("BTC-USDT", "sandbox", "linear", Decimal("0.1"), Decimal("0.001"), base="BTC", quote="USDT")
 S = 1_000_000_000
@@ -237,3 +238,145 @@ def test_an_order_beyond_the_budget_is_refused_and_never_waits(spec):
     assert me.core.working(0) == 0
     assert me.core.refusals() == {"rate_budget": 1}
     assert transport.EXECS in me._out[transport.QUOTER].kinds()  # the quoter hears of it
+
+
+def open_session(me, venue, caps=Caps()):  # noqa: B008  nothing in it can change
+    venue.caps = caps
+    me._codec = type("C", (), {"reset": lambda _s: None})()
+
+    async def fees(_symbol):
+        return Decimal(0), Decimal(0)
+
+    venue.fees = fees
+    return me._open_session()
+
+
+def no_dead_man(venue, says="none here"):
+    async def arm(_timeout_s):
+        venue.calls.append("arm")
+        raise NotImplementedError(says)
+
+    venue.arm_dead_man = arm
+
+
+def test_orders_are_cancelled_while_no_session_can_be_opened(spec):
+    venue = Venue()
+    me = shell(spec, venue)
+
+    async def connect(_on_frame):
+        raise VenueUnreachable("the private stream is down")
+
+    venue.connect = connect
+    venue.orders["p-9"] = OpenOrder("p-9", "9", BTC.symbol, 1, Decimal(1), Decimal(1))
+    with pytest.raises(VenueUnreachable, match="stream"):
+        asyncio.run(open_session(me, venue))
+    assert venue.orders == {}
+    assert not me.core.ready
+
+
+def test_at_the_end_an_order_that_its_cancel_overtook_is_cancelled_too(spec):
+    venue = Venue()
+    me = shell(spec, venue)
+
+    async def place(symbol, cid, side, price, size):
+        async def arrive():
+            await asyncio.sleep(0.1)
+            venue.orders[cid] = OpenOrder(cid, "1", symbol, side, price, size)
+            await asyncio.sleep(0.05)
+            me.core.orders[0]["state"] = LIVE
+
+        venue.task = asyncio.create_task(arrive())
+
+    venue.place = place
+    no_dead_man(venue)
+
+    async def run():
+        await me._commands(orders((1, 1)))
+        return await me._finish()
+
+    final = asyncio.run(run())
+    assert venue.orders == {}
+    assert final["open_orders_left"] == 0
+
+
+def test_what_is_left_open_keeps_its_dead_man(spec, monkeypatch):
+    venue = Venue()
+    me = shell(spec, venue)
+    no_dead_man(venue)
+
+    async def at_once(_s):
+        return None
+
+    monkeypatch.setattr(module.asyncio, "sleep", at_once)
+
+    async def stuck():
+        return [OpenOrder("p-9", "9", BTC.symbol, 1, Decimal(1), Decimal(1))]
+
+    venue.open_orders = stuck
+    assert asyncio.run(me._finish())["open_orders_left"] == 1
+    assert "arm" not in venue.calls
+
+
+def test_a_dead_man_that_is_not_granted_is_said_and_not_asked_for_again(spec, caplog):
+    venue = Venue()
+    me = shell(spec, venue)
+    no_dead_man(venue, "too little traded")
+    asyncio.run(open_session(me, venue))
+    assert me.core.ready
+    assert not me._dead_man
+    assert "too little traded" in caplog.text
+
+
+def test_a_position_that_the_history_does_not_explain_yet_is_no_halt(spec):
+    venue = Venue()
+    me = shell(spec, venue)
+    no_dead_man(venue)
+    venue.lots = 1
+    with pytest.raises(VenueUnreachable, match="not yet"):
+        asyncio.run(open_session(me, venue))
+    venue.history = [FillRecord("p-3", "t1", BTC.symbol, 1, Decimal(60_000), Decimal("0.001"), Decimal(0), True, NOW)]
+    asyncio.run(open_session(me, venue))
+    assert (me.core.ready, me.core.halted, int(me.core.states[0][0].pos_lots)) == (True, 0, 1)
+    venue.lots = 2
+    for _ in range(2):
+        with pytest.raises(VenueUnreachable, match="not yet"):
+            asyncio.run(open_session(me, venue))
+    asyncio.run(open_session(me, venue))
+    assert HALT_REASONS[me.core.halted] == "position_mismatch"
+
+
+def test_the_history_is_read_from_where_it_was_booked_also_by_the_next_process(spec):
+    venue = Venue()
+    me = shell(spec, venue)
+    asked: list[int] = []
+
+    async def fills(since_ns):
+        asked.append(since_ns)
+        return venue.history
+
+    venue.fills = fills
+    me.book.history_ns = me.book.run_started_ns - 10**15  # as after a day
+    began = me.book.history_ns
+    for _ in range(2):
+        asyncio.run(me._book_history())
+    assert asked[0] == began
+    assert 0 < time.time_ns() - asked[1] < 301 * S
+    me.book.close()
+    assert Book(spec, 2 * S, 2 * S).history_ns >= asked[1]
+
+
+def test_values_that_make_no_sense_are_no_answer_and_a_finer_price_is_booked(spec):
+    me = shell(spec, Venue())
+    with pytest.raises(VenueUnreachable, match="multiple"):
+        me.book.position_differs(Position(BTC.symbol, Decimal("0.0005"), None, Decimal(0)), 0)
+    odd = [FillRecord("p-3", f"t{s}", BTC.symbol, s, Decimal("60000.04"), Decimal("0.001"), Decimal(0), True, NOW)
+           for s in (1, -1)]  # fmt: skip
+    assert [int(e[0].tick) for e, _ in me.book.missed_reports(odd, NOW)] == [600_001, 600_000]
+
+
+def test_an_order_by_hand_without_an_id_is_cancelled(spec):
+    venue = Venue()
+    me = shell(spec, venue)
+    venue.orders[""] = OpenOrder("", "9", BTC.symbol, 1, Decimal(1), Decimal(1))
+    asyncio.run(me._reconcile())
+    assert venue.orders == {}

@@ -291,3 +291,12 @@ def test_no_odd_value_in_a_frame_breaks_it(raw, data):
         node[key] = data.draw(ODD)
         break
     survives(json.dumps(tree).encode())
+
+
+def test_an_execution_that_cannot_be_read_hides_no_other():
+    push = copy.deepcopy(EXECUTION)
+    good = push["data"][0]
+    push["data"] = [good | {"execId": "a", "execQty": "much"}, good | {"execId": "b"}]
+    decoded = new_codec().decode_private(json.dumps(push).encode(), RECV_NS)
+    assert "much" in decoded.error
+    assert [d.trade_id for d in decoded.exec_detail] == ["b"]

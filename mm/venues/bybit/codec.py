@@ -180,11 +180,9 @@ class BybitCodec:
             push = self._push(raw)
             out = _Reports()
             if push.topic == "execution":
-                for execution in self._executions(push.data):
-                    self._on_execution(execution, ts_recv_ns, out)
+                out.each(self._executions(push.data), self._on_execution, ts_recv_ns)
             elif push.topic == "order":
-                for order in self._orders(push.data):
-                    self._on_order(order, ts_recv_ns, out)
+                out.each(self._orders(push.data), self._on_order, ts_recv_ns)
             elif push.topic == "position":
                 out.news += [self._on_position(p) for p in self._positions(push.data) if p.symbol in self._index]
             elif push.topic == "wallet":
@@ -285,6 +283,15 @@ class _Reports:
         self.rows: list[ExecRow] = []
         self.details: list[ExecDetail] = []
         self.news: list[AccountNews] = []
+        self.error = ""
+
+    def each(self, items: Sequence[Any], take: Callable[[Any, int, _Reports], None], ts_recv_ns: int) -> None:
+        """One item that cannot be read does not hide the others."""
+        for item in items:
+            try:
+                take(item, ts_recv_ns, self)
+            except ValueError as exc:
+                self.error = f"bad value in frame: {exc}"
 
     def add(self, row: ExecRow, detail: ExecDetail) -> None:
         self.rows.append(row)
@@ -292,8 +299,8 @@ class _Reports:
 
     def decoded(self) -> Decoded:
         if not self.rows:
-            return Decoded(news=self.news)
-        return Decoded(execs=execs_of(self.rows), exec_detail=self.details, news=self.news)
+            return Decoded(news=self.news, error=self.error)
+        return Decoded(execs=execs_of(self.rows), exec_detail=self.details, news=self.news, error=self.error)
 
 
 def _control(push: wire.Push) -> Decoded:

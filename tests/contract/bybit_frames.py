@@ -19,7 +19,8 @@ from mm.core.types import BID, BUY, EXEC_NAMES, FUNDING, KIND_NAMES, MARK, SELL
 from mm.venues.base import Decoded, OrderRequest
 from mm.venues.bybit.codec import BybitCodec
 from mm.venues.registry import get_venue
-from tests.contract.bybit_local import BTC, MID, PREFIX, Heard, local_bybit, price, until
+from tests.contract.bybit_local import BTC, MID, PREFIX, Heard, local_bybit, price
+from tests.contract.conformance.wait import until
 
 FILE: Final = Path(__file__).parent / "frames" / "bybit" / "life.jsonl"
 RECV_NS: Final = 1_800_000_000_000_000_000

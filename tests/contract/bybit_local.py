@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +17,7 @@ from mm.sandbox.server import Server
 from mm.sandbox.spec import parse_spec
 from mm.venues.base import Decoded
 from mm.venues.bybit.codec import BybitCodec
+from tests.contract.local_server import running
 
 TOKEN = "token-of-a"
 BTC = {
@@ -107,22 +107,8 @@ async def local_bybit(**spec: Any) -> AsyncIterator[Local]:
         "accounts": [{"name": "a", "token": TOKEN, "balance": "100000"}], **spec,
     }  # fmt: skip
     server = Server(parse_spec(json.dumps(raw).encode(), "spec"))
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(server.run(0, lambda _, port: listening.set_result(port)))
     assert isinstance(server.face, BybitFace)
-    local = Local(server, server.face, await listening)
-    local.play((BID, MID - 100, 500), (BID, MID - 200, 500), (ASK, MID + 100, 500), (ASK, MID + 200, 500))
-    try:
+    async with running(server) as port:
+        local = Local(server, server.face, port)
+        local.play((BID, MID - 100, 500), (BID, MID - 200, 500), (ASK, MID + 100, 500), (ASK, MID + 200, 500))
         yield local
-    finally:
-        server.stop()
-        await running
-
-
-async def until(true: Callable[[], Any], timeout_s: float = 5.0) -> Any:
-    """Wait until something is so."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := true()):
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.005)
-    return found

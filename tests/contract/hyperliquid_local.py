@@ -20,6 +20,7 @@ from mm.sandbox.server import Server
 from mm.sandbox.spec import parse_spec
 from mm.venues.hyperliquid.rules import to_cloid
 from mm.venues.hyperliquid.spec import SPEC
+from tests.contract.local_server import running
 
 TOKEN = "token-of-a"
 POST_ONLY, IOC, GTC = ({"limit": {"tif": tif}} for tif in ("Alo", "Ioc", "Gtc"))
@@ -119,12 +120,7 @@ def make_server(clock: Callable[[], int] = time.time_ns) -> Server:
 async def exchange(clock: Callable[[], int] = time.time_ns) -> AsyncIterator[Wire]:
     """The exchange with a small book in BTC, and its account a."""
     server = make_server(clock)
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(server.run(0, lambda _port, face_port: listening.set_result(face_port)))
-    port = await listening
-    async with aiohttp.ClientSession() as http:
+    async with running(server) as port, aiohttp.ClientSession() as http:
         wire = Wire(server, port, http)
         wire.play((BID, 99_990, 200_000), (ASK, 100_010, 100_000), (MARK, 100_000, 0))
         yield wire
-    server.stop()
-    await task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from mm.core.types import ASK, BID
 from mm.sandbox.faces.mexc import MexcFace, local_keys
 from mm.sandbox.server import Server
 from mm.sandbox.spec import parse_spec
+from tests.contract.local_server import running
 
 TOKEN = "token-of-a"
 BTC = {
@@ -59,23 +59,9 @@ async def local_mexc(clock: Callable[[], int] = time.time_ns, **spec: Any) -> As
         "accounts": [{"name": "a", "token": TOKEN, "balance": "100000", "positions": {"BTCUSDT": "1"}}], **spec,
     }  # fmt: skip
     server = Server(parse_spec(json.dumps(raw).encode(), "spec"), clock)
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    running = asyncio.create_task(server.run(0, lambda _, port: listening.set_result(port)))
     assert isinstance(server.face, MexcFace)
-    local = Local(server, server.face, await listening)
-    local.play((BID, MID - 100, 5_000_000), (BID, MID - 200, 5_000_000))
-    local.play((ASK, MID + 100, 5_000_000), (ASK, MID + 200, 5_000_000))
-    try:
+    async with running(server) as port:
+        local = Local(server, server.face, port)
+        local.play((BID, MID - 100, 5_000_000), (BID, MID - 200, 5_000_000))
+        local.play((ASK, MID + 100, 5_000_000), (ASK, MID + 200, 5_000_000))
         yield local
-    finally:
-        server.stop()
-        await running
-
-
-async def until(true: Callable[[], Any], timeout_s: float = 5.0) -> Any:
-    """Wait until something is so."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := true()):
-        assert time.monotonic() < deadline, "waited in vain"
-        await asyncio.sleep(0.005)
-    return found

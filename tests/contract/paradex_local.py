@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -23,6 +23,8 @@ from mm.sandbox.spec import HOST, parse_spec
 from mm.venues.base import OrderRequest
 from mm.venues.paradex.client import ParadexPublicClient, ParadexTradingClient
 from mm.venues.paradex.venue import VENUE
+from tests.contract.conformance.wait import until
+from tests.contract.local_server import running
 
 FRAMES: Final = Path(__file__).parent / "frames" / "paradex"
 NOW_NS: Final = 1_790_000_000_123_000_000
@@ -82,22 +84,9 @@ async def local(
     clock_ns: int | None = None, instruments: Sequence[Instrument] = (BTC,)
 ) -> AsyncIterator[Local]:  # fmt: skip
     one = Local(clock_ns, instruments)
-    listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    run = asyncio.create_task(one.server.run(0, lambda _, face_port: listening.set_result(face_port)))
-    one.port = await listening
-    one.play((BID, MID - 10, ONE), (BID, MID - 20, 2 * ONE), (ASK, MID + 10, ONE), (ASK, MID + 20, 3 * ONE))
-    try:
+    async with running(one.server) as one.port:
+        one.play((BID, MID - 10, ONE), (BID, MID - 20, 2 * ONE), (ASK, MID + 10, ONE), (ASK, MID + 20, 3 * ONE))
         yield one
-    finally:
-        one.server.stop()
-        await run
-
-
-async def until(condition: Callable[[], Any], limit_s: float = 8.0) -> Any:
-    async with asyncio.timeout(limit_s):
-        while not (value := condition()):  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
-    return value
 
 
 # --- recording -------------------------------------------------------------------------------------------------------

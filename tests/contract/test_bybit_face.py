@@ -19,7 +19,8 @@ from mm.errors import VenueUnreachable
 from mm.sandbox.faces.bybit_book import LEVELS, Window
 from mm.venues.native import wire
 from mm.venues.registry import get_venue
-from tests.contract.bybit_local import BTC, MID, Heard, local_bybit, until
+from tests.contract.bybit_local import BTC, MID, Heard, local_bybit
+from tests.contract.conformance.wait import until
 
 BYBIT = get_venue("bybit")
 

@@ -14,7 +14,8 @@ from mm.sandbox.faces.bybit_account import Desk
 from mm.sandbox.faces.bybit_wire import Denied
 from mm.venues.base import OrderRequest
 from mm.venues.registry import get_venue
-from tests.contract.bybit_local import MID, Heard, local_bybit, price, until
+from tests.contract.bybit_local import MID, Heard, local_bybit, price
+from tests.contract.conformance.wait import until
 
 pytest.importorskip("ccxt.pro")
 

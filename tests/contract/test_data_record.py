@@ -20,7 +20,8 @@ from mm.data.quality import Checker
 from mm.data.store import Store
 from mm.errors import ConfigError, DataError, VenueUnreachable
 from mm.venues.registry import get_venue
-from tests.contract.bybit_local import BTC, ETH, MID, Local, local_bybit, until
+from tests.contract.bybit_local import BTC, ETH, MID, Local, local_bybit
+from tests.contract.conformance.wait import until
 
 INSTRUMENTS = [Instrument.from_dict(BTC), Instrument.from_dict(ETH)]
 

@@ -21,7 +21,8 @@ from mm.venues.ccxt_calls import ask
 from mm.venues.mexc import wire
 from mm.venues.mexc.client import MexcPublicClient, MexcTradingClient
 from mm.venues.mexc.codec import MexcCodec
-from tests.contract.mexc_local import BTC, ETH, MID, TOKEN, Local, local_mexc, until
+from tests.contract.conformance.wait import until
+from tests.contract.mexc_local import BTC, ETH, MID, TOKEN, Local, local_mexc
 
 INSTRUMENTS = [Instrument.from_dict(BTC), Instrument.from_dict(ETH)]
 CLOSE = Decimal("100000.50")

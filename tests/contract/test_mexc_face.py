@@ -23,7 +23,8 @@ from mm.sandbox.faces.mexc import local_keys
 from mm.sandbox.faces.mexc_auth import Denied
 from mm.sandbox.faces.mexc_rest import Trading
 from mm.sandbox.spec import parse_spec
-from tests.contract.mexc_local import BTC, MID, TOKEN, Local, local_mexc, until
+from tests.contract.conformance.wait import until
+from tests.contract.mexc_local import BTC, MID, TOKEN, Local, local_mexc
 
 SYMBOL = "BTC/USDT"
 

@@ -12,7 +12,8 @@ import pytest
 from mm.core.types import ASK, BID, BUY, CLEAR_ASK, CLEAR_BID, EXEC_NAMES, SELL
 from mm.errors import VenueUnreachable
 from mm.venues.paradex.codec import ParadexCodec
-from tests.contract.paradex_local import BTC, MID, ONE, PREFIX, SYMBOL, Local, local, until
+from tests.contract.conformance.wait import until
+from tests.contract.paradex_local import BTC, MID, ONE, PREFIX, SYMBOL, Local, local
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,8 @@ from mm.venues.paradex.client import ParadexTradingClient
 from mm.venues.paradex.codec import ParadexCodec
 from mm.venues.paradex.rest import Refused, Rest
 from mm.venues.paradex.venue import VENUE
-from tests.contract.paradex_local import BTC, ETH, MID, ONE, PREFIX, SYMBOL, Local, local, until
+from tests.contract.conformance.wait import until
+from tests.contract.paradex_local import BTC, ETH, MID, ONE, PREFIX, SYMBOL, Local, local
 
 WALLET = {
     "l1_address": "0xd2c7314539dCe7752c8120af4eC2AA750Cf2035e",

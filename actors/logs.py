@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Final
 
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s"
-_QUIET: Final = ("asyncio", "matplotlib", "numba", "PIL", "ray", "urllib3", "filelock")
+_QUIET: Final = (  # at DEBUG some write every request, headers included
+    "aiohttp", "apexomni", "asyncio", "ccxt", "filelock", "httpcore", "httpx", "matplotlib", "numba", "paradex_py",
+    "PIL", "ray", "urllib3", "web3", "websocket", "websockets",
+)  # fmt: skip
 
 
 _SHORTEST_SECRET: Final = 8  # shorter ones would mask half the log

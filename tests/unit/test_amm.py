@@ -111,7 +111,7 @@ def test_stable_curve_by_bisection(r0, r1, share, way):
     assert real == pytest.approx(want, rel=1e-6, abs=1e-11 * y)
     _, out = pool.amount_out(amount, way)
     if pool.decimals0 == 10**18:
-        assert out / d_out == pytest.approx(real, rel=1e-6, abs=max(3e-6, 1e-9 * y))
+        assert out / d_out == pytest.approx(real, rel=1e-6, abs=max(4e-6, 1e-9 * y))  # units of 1e-6: rounded thrice
 
 
 PRICE = st.integers(1 << 80, 1 << 110)

@@ -79,7 +79,7 @@ def here(tmp_path, monkeypatch):
         ("data import file --out s --tick-size abc", ConfigError, "--tick-size: expected a decimal number"),
         ("data import file --out s --lot-size 0", ConfigError, "--lot-size: expected a positive number"),
         ("data import file --out s --format csv", RaymakerError, "csv"),
-        ("data import file --out s --market moon", RaymakerError, "moon"),
+        ("data import file --out s --format binance-collector --market moon", RaymakerError, "moon"),
         ("data import file --out s", RaymakerError, ""),
     ],
 )

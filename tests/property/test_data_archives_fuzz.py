@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mm.core.types import CLEAR_BID, LAST
@@ -122,6 +122,7 @@ def check(name: str, data: bytes, form: str) -> None:
         assert not len(levels) or np.any(store.kind[: levels[0]] >= CLEAR_BID), "a book begins with a clear"
 
 
+@example(data=b"1\r690848002000,1,2,1,2,1\n1690848062000,1,2,1,2,1\n1690848122000,1,2,1,2,1")
 @given(data=damaged() | st.binary(max_size=200))
 def test_never_a_crash(data: bytes) -> None:
     check("tape", data, "auto")

@@ -74,7 +74,8 @@ class _Reader:
         file: Path | None = None
         for block in read_blocks(files, self.bad, progress):
             for k, line in enumerate(block.lines):
-                fields = next(csv.reader([line.decode("utf-8", "replace").strip("\ufeff\r")]), [])
+                text = line.decode("utf-8", "replace").strip("\ufeff\r").replace("\r", " ")
+                fields = next(csv.reader([text]), [])
                 if not fields:
                     continue
                 if block.file != file:

@@ -36,6 +36,7 @@ class PaperAccount:
         self._units = [wire.Units(i) for i in instruments]
         self._sizes: dict[str, int] = {}
         self._balance = balance
+        self._entries: dict[int, Decimal] = {}  # of the inventory that spot began with
         self._last_oid = 0
 
     def restore(self, fills: Iterable[wire.Fill]) -> None:
@@ -59,6 +60,13 @@ class PaperAccount:
             else:
                 for order, at, filled in self.markets[i].event(kind, tick, lots):
                     self._fill(i, order, at, filled, True, now_ns)
+
+    def value_inventory(self) -> None:
+        """Take spot inventory as bought at the present mid, once: else all of its value would be profit."""
+        for i, (ledger, market) in enumerate(zip(self.ledgers, self.markets, strict=True)):
+            if ledger.lots and ledger.entry is None and market.two_sided:
+                touch = (self.instruments[i].price(tick) for tick in (market.best_bid, market.best_ask))
+                self._entries.setdefault(i, sum(touch, Decimal(0)) / 2)
 
     def void(self, instruments: Iterable[int]) -> None:
         """Books that are not known any more."""
@@ -158,7 +166,8 @@ class PaperAccount:
         """Position and balance in a symbol."""
         i = self.index[symbol]
         ledger = self.ledgers[i]
-        entry = None if ledger.entry is None else format(ledger.entry, "f")
+        price = self._entries.get(i) if ledger.lots and ledger.entry is None else ledger.entry
+        entry = None if price is None else format(price, "f")
         balance = format(self.balance(i), "f")
         return wire.Position(symbol, self._units[i].size(ledger.lots), entry, balance, now_ns)
 

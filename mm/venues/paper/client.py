@@ -138,6 +138,7 @@ class PaperTradingClient(NotOffered):
             self._orders.events(rows, ts_recv_ns)
             self._tell()
             if not self._books.is_set() and all(m.two_sided for m in self._orders.markets):
+                self._orders.value_inventory()
                 self._books.set()
 
     def _resync(self, symbol: str) -> None:

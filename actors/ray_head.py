@@ -194,7 +194,8 @@ def _head_environment() -> dict[str, str]:
     }
     for name in ("RAY_ADDRESS", "RAY_JOB_ID"):
         env.pop(name, None)
-    return env
+    # keys are for the executors alone (`actors.keys`), and every process of Ray would inherit them
+    return {name: value for name, value in env.items() if not name.startswith("RAYMAKER_") or name == "RAYMAKER_HOME"}
 
 
 def _ray_command() -> list[str]:

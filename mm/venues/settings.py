@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import hexdigits
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -40,6 +41,14 @@ def credentials(venue: str, options: Mapping[str, Any], names: Sequence[str]) ->
         variables = ", ".join(f"RAYMAKER_{venue.upper()}_{name.upper()}" for name in missing)
         raise ConfigError(f"venue {venue}: no {', '.join(missing)}; set {variables} in the environment or in .env")
     return {name: str(options[name]) for name in names}
+
+
+def hexadecimal(venue: str, name: str, text: str, size: int) -> str:
+    """A credential of ``size`` bytes in hexadecimal, with or without ``0x``; raises ``ConfigError``, never shows it."""
+    digits = text.removeprefix("0x")
+    if len(digits) != 2 * size or not all(c in hexdigits for c in digits):
+        raise ConfigError(f"venue {venue}: {name} is not {2 * size} hexadecimal digits (with or without 0x)")
+    return text
 
 
 def proxy(options: Mapping[str, Any], where: Endpoints) -> str:

@@ -260,6 +260,8 @@ def test_seeds_of_another_account_are_noticed_before_the_first_order() -> None:
             await client.close()
             with pytest.raises(ConfigError, match="hexadecimal"):
                 VENUE.make_trading(options | {"zk_seeds": "xyz"})
+            with pytest.raises(ConfigError, match="too short"):
+                VENUE.make_trading(options | {"zk_seeds": "ab"})
             with pytest.raises(ConfigError, match="RAYMAKER_APEX_PASSPHRASE"):
                 VENUE.make_trading(options | {"passphrase": ""})
 

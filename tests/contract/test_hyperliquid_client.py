@@ -417,6 +417,10 @@ def test_the_key_must_be_an_agents_of_the_account() -> None:
             with pytest.raises(VenueUnreachable, match="belongs to no API wallet of this account"):
                 await client.connect(lambda _raw, _ts: None)
             await client.close()
+            for name, wrong in (("private_key", "hello"), ("private_key", "0x1234"), ("wallet_address", "0xzz")):
+                with pytest.raises(ConfigError, match=f"{name} is not") as caught:
+                    HyperliquidTradingClient(options(w.port, {**w.keys, name: wrong}))
+                assert wrong not in str(caught.value)
             other = HyperliquidTradingClient(options(w.port, local_keys(TOKEN, agent=2)))
             await other.connect(lambda _raw, _ts: None)
             await other.set_leverage("BTC", 4)

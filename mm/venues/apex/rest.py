@@ -26,6 +26,7 @@ from mm.venues.apex.tunnel import tunnel
 from mm.venues.base import Budget
 
 _NETWORK_ID: Final = 9  # of the chain: the library wants one, orders do not hold it
+_SHORTEST_SEED: Final = 32  # bytes; the library refuses fewer
 _MAX_WORDS: Final = 300
 _MIN_SECRET: Final = 6  # characters; a shorter one is found in any text
 _UNSENT: Final = (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError, requests.exceptions.InvalidURL)
@@ -209,9 +210,11 @@ def judge(status: int, body: bytes, redact: Callable[[str], str], fault: str = "
 def _library(rest_url: str, keys: Keys, timeout_s: float) -> Any:
     made = load("apexomni.http_private_sign").HttpPrivateSign
     try:
-        bytes.fromhex(keys.zk_seeds.removeprefix("0x"))
+        seed = bytes.fromhex(keys.zk_seeds.removeprefix("0x"))
     except ValueError:
         raise ConfigError("venue apex: zk_seeds is not hexadecimal; copy the Omni key from key management") from None
+    if keys.api_key and len(seed) < _SHORTEST_SEED:
+        raise ConfigError("venue apex: zk_seeds is too short; copy the whole Omni key from key management")
     credentials = {"key": keys.api_key, "secret": keys.api_secret, "passphrase": keys.passphrase}
     return made(
         rest_url, network_id=_NETWORK_ID, zk_seeds=keys.zk_seeds, zk_l2Key="",

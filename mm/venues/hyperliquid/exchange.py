@@ -18,10 +18,11 @@ from mm.errors import VenueUnreachable
 from mm.venues.ccxt_base import SILENCE_S, RawExchange, RawSocket, make_exchange
 from mm.venues.ccxt_calls import Answer, attempt, redacted
 from mm.venues.hyperliquid.signing import digest, keccak
-from mm.venues.settings import credentials, endpoints, proxy
+from mm.venues.settings import credentials, endpoints, hexadecimal, proxy
 
 VENUE: Final = "hyperliquid"
 KEYS: Final = ("wallet_address", "private_key")
+_KEY_BYTES: Final = {"wallet_address": 20, "private_key": 32}
 TIMEOUT_S: Final = 5.0
 _ANSWER: Final = b'{"channel":"subscriptionResponse"'
 _POST: Final = b'{"channel":"post"'
@@ -210,6 +211,8 @@ def make_hyperliquid(options: Mapping[str, Any], *, private: bool) -> Hyperliqui
     """An exchange by a client's options; raises ``ConfigError``."""
     where = endpoints(VENUE, options)
     keys = credentials(VENUE, options, KEYS) if private else {}
+    for name, key in keys.items():  # ccxt would pad a short key to another one
+        hexadecimal(VENUE, name, key, _KEY_BYTES[name])
     exchange: Hyperliquid = make_exchange(
         Hyperliquid,
         where,

@@ -98,6 +98,9 @@ def _end(status: int, exc: BaseException) -> End:
 def redacted(exchange: Any, fault: BaseException | None) -> str:
     """The words of an error without any credential of the exchange in them."""
     text = str(fault) or type(fault).__name__
+    cause = None if fault is None else fault.__cause__
+    if isinstance(cause, aiohttp.ClientError | TimeoutError | OSError) and str(cause) not in text:
+        text += f": {cause}"  # ccxt names the address and not what was wrong with it
     for name in _SECRETS:
         value = getattr(exchange, name, None)
         if isinstance(value, str) and len(value) >= _MIN_SECRET:

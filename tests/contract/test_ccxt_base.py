@@ -212,7 +212,9 @@ def test_no_answer_is_unknown_but_a_refused_connection_was_never_sent():
             venue.late_s, venue.cut = 0.0, True
             assert (await attempt(exchange, lambda: place(exchange))).end == "unknown"
         nowhere = make_exchange(Exchange, Endpoints("http://127.0.0.1:1", "ws://x"), apiKey="key-key", secret="s")
-        assert (await attempt(nowhere, lambda: place(nowhere))).end == "unsent"
+        unsent = await attempt(nowhere, lambda: place(nowhere))
+        assert unsent.end == "unsent"
+        assert "Cannot connect to host 127.0.0.1:1" in unsent.error  # and not the address alone
         await close_exchange(nowhere)
 
     asyncio.run(scenario())

@@ -72,6 +72,7 @@ class SessionActor(HaltingActor):
         if left:
             raise VenueUnreachable(f"{len(left)} orders could not be cancelled")
         asked_ns = time.time_ns()
+        self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]  # before any is booked
         fills = await self._client.fills(self.book.history_ns)
         positions = [await self._client.position(symbol) for symbol in self._symbols]
         explained = self.book.open_session(fills, positions, time.time_ns())
@@ -81,7 +82,6 @@ class SessionActor(HaltingActor):
             if self._unexplained < _LATE_HISTORY and not self.core.halted:
                 raise VenueUnreachable("the venue's position is not yet our fills' sum")
             self._latch(self._halt_reasons.index("position_mismatch"), "the venue's position is not our fills' sum")
-        self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]
         if self._client.caps.leverage:
             for symbol in self._symbols:
                 await self._client.set_leverage(symbol, max(1, round(self.spec.cfg.risk.leverage)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -17,6 +18,8 @@ from mm.errors import RaymakerError
 NAMESPACE: Final = "raymaker"
 PREFIX: Final = "raymaker/"
 _CPU: Final = 0.01  # a desk's actors share the machine; Ray only counts
+
+log = logging.getLogger(__name__)
 
 
 class Host:
@@ -58,6 +61,12 @@ def connect(address: str) -> None:
         )  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as exc:
         raise RaymakerError(f"cannot join the Ray at {address}: {exc}") from exc
+    # Ray prints the death of a worker on stdout, where one line of JSON is expected, whatever `log_to_driver` says
+    ray._private.worker.print_to_stdstream = _note  # noqa: SLF001
+
+
+def _note(data: Mapping[str, Any], **_options: object) -> None:
+    log.warning("ray: %s", " ".join(data["lines"])[:300])
 
 
 def current_address() -> str | None:

@@ -534,7 +534,9 @@ def venues(
 @venues_app.command("check")
 def venues_check(
     venue: Annotated[str, typer.Option(help="bybit, mexc, hyperliquid, apex or paradex.")],
-    network: Annotated[str, typer.Option(help="testnet, mainnet, or local with --address.")] = "testnet",
+    network: Annotated[
+        str | None, typer.Option(help="testnet, mainnet or local. Default: testnet; local with --address.")
+    ] = None,
     address: Annotated[str | None, typer.Option(help="host:port of a local exchange (`sandbox`).")] = None,
     instruments: Annotated[str | None, typer.Option(help="Symbols, comma-separated; default: all in its spec.")] = None,
     as_json: Json = False,
@@ -548,6 +550,7 @@ def venues_check(
     from actors.venue_check import check
     from mm.report import tables
 
+    network = network or ("local" if address else "testnet")
     found = check(venue, network, address, instruments.split(",") if instruments else None)
     _say(found, as_json, lambda: tables.findings(found))
     if not found["ok"]:

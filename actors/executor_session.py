@@ -71,8 +71,8 @@ class SessionActor(HaltingActor):
         left = await self._pull("session")
         if left:
             raise VenueUnreachable(f"{len(left)} orders could not be cancelled")
-        asked_ns = time.time_ns()
         self.book.audit.rates = [await self._client.fees(symbol) for symbol in self._symbols]  # before any is booked
+        asked_ns = time.time_ns()
         fills = await self._client.fills(self.book.history_ns)
         positions = [await self._client.position(symbol) for symbol in self._symbols]
         explained = self.book.open_session(fills, positions, time.time_ns())

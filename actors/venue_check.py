@@ -35,28 +35,34 @@ class Finding:
 
 def check(kind: str, network: str, address: str | None, symbols: list[str] | None) -> dict[str, Any]:
     """Look at an account: ``{"venue", "network", "ok", "findings"}``; raises ``ConfigError``, for missing keys too."""
+    get_venue(kind)  # names the known ones where there is no such one
+    any_of = not symbols  # whatever the venue has of those that we know
     symbols = symbols or ([x.symbol for x in venue_spec(kind).listings] if kind != "native" else ["BTC-USDT"])
     raw = {"name": kind.replace(":", "-"), "kind": kind, "network": network, "address": address, "instruments": symbols}
     try:
         venue = VenueConfig.model_validate(raw)
     except ValidationError as exc:
         first = exc.errors()[0]
-        raise ConfigError(f"venues check: {'.'.join(map(str, first['loc']))}: {first['msg']}") from exc
+        what = "".join(f"--{part}: " for part in first["loc"][:1])
+        raise ConfigError(f"{what}{first['msg'].removeprefix('Value error, ')}") from exc
+    options = exchanges.external_options(venue)
     keys = exchanges.account_keys(venue)
     mask(keys.values())
-    findings = asyncio.run(_look(venue, exchanges.external_options(venue), keys))
+    findings = asyncio.run(_look(venue, options, keys, any_of=any_of))
     return {
         "venue": venue.kind, "network": venue.network, "ok": all(f.verdict != "failed" for f in findings),
         "findings": [asdict(f) for f in findings],
     }  # fmt: skip
 
 
-async def _look(venue: VenueConfig, options: dict[str, Any], keys: dict[str, str]) -> list[Finding]:
+async def _look(
+    venue: VenueConfig, options: dict[str, Any], keys: dict[str, str], *, any_of: bool
+) -> list[Finding]:  # fmt: skip
     out: list[Finding] = []
     made_by = get_venue(venue.kind)
     public = made_by.make_public(options, venue.instruments)
     try:
-        await _note(out, "instruments", lambda: _instruments(public, venue))
+        await _note(out, "instruments", lambda: _instruments(public, venue, any_of=any_of))
     finally:
         await public.close()
     try:
@@ -67,6 +73,8 @@ async def _look(venue: VenueConfig, options: dict[str, Any], keys: dict[str, str
     try:
         if await _note(out, "keys", lambda: _connect(client)):
             for what, look in _QUESTIONS.items():
+                if what in _BY_INSTRUMENT and not venue.instruments:
+                    continue
                 await _note(out, what, lambda look=look: look(client, venue))  # type: ignore[misc]
     finally:
         await client.close()
@@ -93,14 +101,15 @@ async def _connect(client: TradingClient) -> tuple[Verdict, str]:
     return "ok", "well-formed, and the venue accepts them"
 
 
-async def _instruments(public: Any, venue: VenueConfig) -> tuple[Verdict, str]:
+async def _instruments(public: Any, venue: VenueConfig, *, any_of: bool) -> tuple[Verdict, str]:
     known = {i.symbol: i for i in await public.instruments()}
     missing = [s for s in venue.instruments if s not in known]
-    if missing:
+    venue.instruments[:] = [s for s in venue.instruments if s in known]  # of others there is nothing to ask
+    if missing and not (any_of and venue.instruments):
         raise VenueUnreachable(f"no instrument {', '.join(missing)}; there are {', '.join(sorted(known)[:20])}")
     static = find_spec(venue.kind)
     listed = {x.symbol: x for x in static.listings} if static is not None else {}
-    told: list[str] = []
+    told = [f"not listed here: {', '.join(missing)}"] if missing else []
     verdict: Verdict = "ok"
     for symbol in venue.instruments:
         i = known[symbol]
@@ -150,6 +159,7 @@ async def _orders(client: TradingClient, _venue: VenueConfig) -> tuple[Verdict, 
     return ("warning", f"{n} open; a desk cancels them when it starts") if n else ("ok", "none open")
 
 
+_BY_INSTRUMENT: Final = ("fees", "balance")
 _QUESTIONS: Final[dict[str, Callable[[TradingClient, VenueConfig], Awaitable[tuple[Verdict, str]]]]] = {
     "clock": _clock,
     "fees": _fees,

@@ -49,6 +49,23 @@ def test_what_is_wrong_is_said_without_the_key(exchange, monkeypatch):
     assert "a-wrong-token" not in str(found)
 
 
+def test_what_this_venue_does_not_list_is_not_asked_for(exchange, monkeypatch):
+    monkeypatch.setenv("RAYMAKER_NATIVE_TOKEN", "token-of-a")
+    found = check("native", "local", f"127.0.0.1:{exchange.port}", ["BTC-USDT", "ETH-USDT"])
+    told = {f["what"]: (f["verdict"], f["detail"]) for f in found["findings"]}
+    assert told["instruments"] == ("failed", "no instrument ETH-USDT; there are BTC-USDT")
+    assert (told["fees"][0], told["balance"][0]) == ("ok", "ok")
+    for kind, network, address, why in (
+        ("okx", "testnet", None, "unknown venue 'okx'; known: apex, bybit"),
+        ("bybit", "local", None, "no address"),
+        ("bybit", "testnet", "127.0.0.1:1", "leave address out"),
+        ("bybit", "local", "http://127.0.0.1:1", "^--address: expected host:port"),
+        ("mexc", "testnet", None, "no network 'testnet'"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            check(kind, network, address, None)
+
+
 def test_no_keys_and_no_such_network(exchange, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("RAYMAKER_NATIVE_TOKEN", raising=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from actors.sandbox import Status
 
-app = typer.Typer(help="Local exchanges that speak the wires of real ones.")
+app = typer.Typer()
 
 Venue = Annotated[str, typer.Argument(help="bybit, mexc, hyperliquid, apex or paradex.")]
 
@@ -43,7 +43,8 @@ def sandbox(
         return
     from pathlib import Path
 
-    from actors.sandbox import Options, run
+    from actors.sandbox import SHORTEST_FUNDING_S, Options, run
+    from mm.errors import ConfigError
 
     def ready(found: dict[str, Any]) -> None:
         say(found, as_json, lambda: _addresses(found))
@@ -54,6 +55,10 @@ def sandbox(
 
     seconds, every = _seconds(duration, "--duration"), _seconds(funding, "--funding")
     names, bases = _list(venues), [base.upper() for base in _list(instruments)]
+    if not bases:
+        raise ConfigError("--instruments: expected base currencies, e.g. BTC,ETH")
+    if every is not None and every < SHORTEST_FUNDING_S:
+        raise ConfigError(f"--funding {funding}: at least {SHORTEST_FUNDING_S:g}s")
     with _line(enabled=not as_json and sys.stderr.isatty()) as show:
         summary = run(Options(names, bases, flow, speed, seconds, every), ready, show, note)
     counts = {
@@ -71,6 +76,10 @@ def fault(
     as_json: Json = False,
 ) -> None:
     """Break something on a running exchange's wire; without a change, show what is broken.
+
+    Switches (true, false): rest_down, ws_down, maintenance, stall_public, stall_private, no_pong. Counts, used up:
+    rate_limited, ack_lost, error_after_accept, lose_public, lose_private, duplicate_public, duplicate_private,
+    swap_public. Seconds: ack_delay_s, request_delay_s, clock_skew_s, token_life_s. What each does: docs/sandbox.md.
 
     Example: python cli.py sandbox fault bybit ack_lost=1 stall_public=true --drop private
     """
@@ -91,6 +100,8 @@ def play(
 ) -> None:
     """Trade, quote or move the mark as the anonymous market of a running exchange.
 
+    Kinds: bid, ask (a level), buy, sell (a trade), mark, funding (PRICE RATE), clear_bid, clear_ask (beyond PRICE).
+
     Example: python cli.py sandbox play bybit BTCUSDT 'sell 59990 2' 'funding 60000 0.0001'
     """
     from actors.sandbox import play as run_play
@@ -106,7 +117,10 @@ def stats(
     """Orders, fills, sessions and messages of the running exchanges."""
     from actors.sandbox import stats as run_stats
 
-    say(run_stats(venues or []), as_json)
+    found = run_stats(venues or [])
+    if not found:
+        note("no sandbox runs; start one with `sandbox`")
+    say(found, as_json)
 
 
 def _seconds(text: str | None, option: str) -> float | None:

@@ -7,6 +7,7 @@ beside it, in the form of a ``.env`` file. Both can be read by their owner only 
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import signal
@@ -33,6 +34,7 @@ from mm.sandbox.process import ExchangeHandle, control, exchange_stats, start_ex
 from mm.sandbox.spec import HOST
 from mm.venues.native import wire
 
+SHORTEST_FUNDING_S: Final = 0.1  # between settlements
 _EVERY_S: Final = 1.0  # of the status line
 _RATE_STEPS: Final = round(1 / types.FUNDING_RATE_UNIT)
 _KINDS: Final = {
@@ -111,7 +113,7 @@ def _started(options: Options, say: Callable[[str], None]) -> Any:
     venues = list(options.venues or (v for v in FACES if ":" not in v))  # a generic one when it is named
     for venue in venues:
         if venue not in FACES:
-            raise ConfigError(f"the local exchange has no face for {venue!r}; it has {', '.join(FACES)}")
+            raise ConfigError(f"--venues: no local exchange speaks the wire of {venue!r}; there are {', '.join(FACES)}")
     tokens = {venue: (secrets.token_hex(16), secrets.token_hex(16)) for venue in venues}
     specs = fleet(
         venues, options.bases, options.flow, options.speed, time.time_ns(), tokens,
@@ -221,19 +223,24 @@ def _parsed(change: str) -> tuple[str, Any]:
         value = json.loads(text.lower())
     except ValueError:
         value = None
-    if not equals or not isinstance(value, (bool, int, float)):
+    if not equals or not isinstance(value, (bool, int, float)) or not math.isfinite(value):
         raise ConfigError(f"{change!r}: expected key=value with a number, true or false, e.g. ack_lost=1")
     return key, value
 
 
 def _row(instrument: Instrument, text: str) -> tuple[int, int, int]:
     words = text.split()
-    if not 1 <= len(words) <= 3 or words[0] not in _KINDS:
+    if not 2 <= len(words) <= 3 or words[0] not in _KINDS:
         raise ConfigError(f"{text!r}: expected KIND PRICE [SIZE] with a kind of {', '.join(_KINDS)}")
     kind = _KINDS[words[0]]
     px, qty = [*words[1:], "0", "0"][:2]
     try:
         lots = round(Decimal(qty) * _RATE_STEPS) if kind == types.FUNDING else instrument.lots(qty)
-        return kind, instrument.ticks(px), lots
+        tick = instrument.ticks(px)
     except (ValueError, ArithmeticError) as exc:
         raise ConfigError(f"{text!r}: {exc}") from exc
+    if tick <= 0:
+        raise ConfigError(f"{text!r}: the price must be positive")
+    if (kind in (types.BUY, types.SELL) and lots <= 0) or (kind in (types.BID, types.ASK) and lots < 0):
+        raise ConfigError(f"{text!r}: expected KIND PRICE SIZE with a positive size (bid and ask: 0 empties a level)")
+    return kind, tick, lots

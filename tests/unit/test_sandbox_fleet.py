@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,8 @@ import pytest
 from actors import sandbox
 from actors.exchanges import exchange_spec
 from mm.config.schema import VenueConfig
-from mm.core.types import ASK, FUNDING, MARK, SELL
+from mm.core.instrument import Instrument
+from mm.core.types import ASK, BID, FUNDING, MARK, SELL
 from mm.data.synth import SynthSpec, write_synth
 from mm.errors import ConfigError, VenueUnreachable
 from mm.sandbox.background import make_background
@@ -116,5 +118,21 @@ def test_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sandbox.fault("bybit", [], "", hard=False)
     with pytest.raises(VenueUnreachable):
         sandbox.stats(["apex"])
-    with pytest.raises(ConfigError, match="no face for 'nyse'"):
+    with pytest.raises(ConfigError, match="the wire of 'nyse'"):
         sandbox.run(sandbox.Options(venues=["nyse"]), lambda _: None, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("sell -5 2", "positive"), ("sell 60000", "positive size"), ("bid 60000 -1", "positive size"),
+        ("mark", "expected KIND"), ("sel 1 1", "expected KIND"), ("mark nan", "multiple"),
+    ],
+)  # fmt: skip
+def test_rows_that_would_do_nothing_are_refused(text, why):
+    listed = Instrument("BTCUSDT", "v", "linear", Decimal("0.1"), Decimal("0.001"), base="BTC", quote="USDT")
+    with pytest.raises(ConfigError, match=why):
+        sandbox._row(listed, text)
+    assert sandbox._row(listed, "bid 60000 0") == (BID, 600_000, 0)
+    assert sandbox._row(listed, "sell 60000 0.5") == (SELL, 600_000, 500)
+    assert sandbox._row(listed, "funding 60000 0.0001")[1] == 600_000

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from actors import keys, ray_head, remote
+from actors import exchanges, keys, ray_head, remote
 from actors.base import DeskSpec, rss_mb
-from actors.exchanges import account_keys
 from actors.home import Latch, clear_latch, home, latches, make_writable, read_json, read_latch, write_json
 from actors.logs import log_to_files
 from actors.run_dir import new_run_id
@@ -133,6 +132,9 @@ class Desk:
             latch = read_latch(cfg.name, venue.name)
             if latch is not None:
                 raise RiskHalt(_latched_text(latch))
+        for venue in cfg.live.venues:
+            exchanges.check(venue)
+        accounts = {venue.name: exchanges.account_keys(venue) for venue in cfg.live.venues if not venue.embedded}
         self.run_id = new_run_id(cfg.name)
         self.run_dir = Path("runs", self.run_id).absolute()
         log_dir = Path("logs").absolute()
@@ -150,11 +152,10 @@ class Desk:
             _make_room(name)
             spec = DeskSpec(
                 run_id=self.run_id, desk=cfg.name, run_dir=str(self.run_dir), log_dir=str(log_dir), home=str(home()),
-                config=cfg.model_dump(mode="json"), prefix=os.urandom(4).hex(), cli_pid=os.getpid(), venue=-1,
+                config=_portable(cfg), prefix=os.urandom(4).hex(), cli_pid=os.getpid(), venue=-1,
             )  # fmt: skip
-            for venue in cfg.live.venues:
-                if not venue.embedded:
-                    keys.keep(self.run_id, venue.name, account_keys(venue))
+            for name_of_venue, credentials in accounts.items():
+                keys.keep(self.run_id, name_of_venue, credentials)
             write_json(self.run_dir / "config.json", {"source": self.source, "config": spec.config})
             seconds = cfg.live.duration if duration_s is None else duration_s
             self._handle = remote.spawn(name, _SUPERVISOR, spec, seconds, concurrency=8, env=self._environment())
@@ -320,6 +321,15 @@ def _await_end(handle: Any, state: dict[str, Any], timeout_s: float) -> dict[str
     if summary is None:
         raise RaymakerError(f"the run did not end in {timeout_s:g} s; see logs/")
     return summary
+
+
+def _portable(config: RunConfig) -> dict[str, Any]:
+    """The config for processes that work in another folder."""
+    raw = config.model_dump(mode="json")
+    for venue in raw["live"]["venues"]:
+        if venue["exchange"]["flow"] != "synth":
+            venue["exchange"]["flow"] = str(Path(venue["exchange"]["flow"]).absolute())
+    return raw
 
 
 def _sweep(desk: str) -> None:

@@ -19,7 +19,7 @@ from mm.core.instrument import Instrument
 from mm.data.store import Store
 from mm.data.synth import SynthSpec
 from mm.data.synth_like import market_params
-from mm.errors import ConfigError
+from mm.errors import ConfigError, DataError
 from mm.sandbox.faces import local_keys
 from mm.sandbox.fleet import schedule, seed_of
 from mm.sandbox.process import ExchangeHandle, start_exchange
@@ -100,11 +100,11 @@ def external_options(venue: VenueConfig) -> dict[str, Any]:
     if venue.kind == "native":
         host, _, port = (venue.address or "").rpartition(":")
         if not host or not port.isdigit():
-            raise ConfigError(f"live.venues: {venue.name}: address must be host:port, got {venue.address!r}")
+            raise ConfigError(f"live.venues: {venue.name}: no address (host:port) of a local exchange")
         return {"host": host, "port": int(port)} | _paper(venue)
     if venue.network == "local":
         if not venue.address:
-            raise ConfigError(f"live.venues: {venue.name}: address must be host:port")
+            raise ConfigError(f"venue {venue.name}: no address of a local exchange; start one with `sandbox`")
         where = {"rest_url": f"http://{venue.address}", "ws_url": f"ws://{venue.address}"}
     else:
         there = get_venue(venue.kind).endpoints(venue.network)
@@ -131,6 +131,19 @@ def paper_options(cfg: RunConfig) -> dict[str, Any]:
     if not isinstance(latency, float):
         latency = getattr(latency, "median", 0.010)
     return {"queue_model": cfg.sim.queue.model, "queue_n": cfg.sim.queue.n, "latency_s": latency}
+
+
+def check(venue: VenueConfig) -> None:
+    """What can be known to be wrong with a venue before anything starts; raises ``ConfigError``."""
+    if not venue.embedded:
+        external_options(venue)
+        return
+    exchange_spec(venue, "")
+    if venue.exchange.flow != "synth":
+        try:
+            Store.open(Path(venue.exchange.flow))
+        except DataError as exc:
+            raise ConfigError(f"live.venues: {venue.name}: exchange.flow: {exc}") from exc
 
 
 def budget(venue: VenueConfig, account: Mapping[str, str]) -> SharedBudget | None:

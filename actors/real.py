@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors.exchanges import account_keys
+from actors.exchanges import account_keys, external_options
 from mm.config.schema import RunConfig
 from mm.errors import ConfigError
 
@@ -35,6 +35,7 @@ def allow(cfg: RunConfig, *, real: bool, ask: Callable[[str], str]) -> None:
         raise ConfigError(f"this config trades outside this machine: {', '.join(venues)}; say --real if you mean it")
     for venue in cfg.live.venues:
         if venue.real:
+            external_options(venue)  # a network that the venue has
             account_keys(venue)
     wanted = sentence(cfg)
     typed = ask(f"Orders will be sent to {', '.join(venues)}. Type exactly:\n  {wanted}\n> ")

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from mm.config.controls import ControlsConfig
 from mm.config.quantities import (
@@ -351,7 +351,7 @@ class VenueConfig(Section):
     network: Literal["local", "testnet", "mainnet"] = "local"  # not local: real, and `live` wants --real
     instruments: Annotated[list[str], Field(min_length=1)] = ["BTC-USDT"]  # by the venue's own symbols
     exchange: EmbeddedExchange = EmbeddedExchange()
-    address: str | None = None  # host:port of a local exchange that is already running
+    address: str | None = None  # 127.0.0.1:PORT of a local exchange that is already running
     proxy: str | None = None  # socks5h://host:port
     paper: bool = False  # live market data of the network, orders on paper: filled by the queue model of `sim`
     strategy: StrategyConfig | None = None  # default: the run's
@@ -371,6 +371,16 @@ class VenueConfig(Section):
     def real(self) -> bool:
         """Orders leave this machine."""
         return self.network != "local" and not self.paper
+
+    @field_validator("address")
+    @classmethod
+    def _on_this_machine(cls, value: str | None) -> str | None:
+        host, _, port = (value or "").rpartition(":")
+        if value is not None and not (port.isdecimal() and host and "/" not in host):
+            raise ValueError(f"expected host:port of a local exchange, e.g. 127.0.0.1:8000, got {value!r}")
+        if value is not None and host not in ("127.0.0.1", "localhost"):  # keys would leave it unencrypted
+            raise ValueError(f"a local exchange is on this machine: 127.0.0.1:{port}, not {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _real(self) -> VenueConfig:

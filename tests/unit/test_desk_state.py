@@ -7,13 +7,14 @@ import os
 import time
 
 import pytest
+from pydantic import ValidationError
 
-from actors import exchanges, home, ray_head
+from actors import desk, exchanges, home, ray_head
 from actors.home import Latch, clear_latch, latches, read_latch, write_latch
 from actors.logs import DailyFile
 from actors.recorder import DECISION, AppendFile, RawRecorder, read_decisions, read_raw, segments
 from actors.run_dir import new_run_id
-from mm.config.schema import VenueConfig
+from mm.config.schema import RunConfig, VenueConfig
 from mm.errors import ConfigError, RaymakerError, RiskHalt
 
 DAY = 86_400_000_000_000
@@ -112,8 +113,39 @@ def test_an_exchange_that_runs_already_needs_its_token(monkeypatch, tmp_path):
     monkeypatch.setenv("RAYMAKER_MY_DESK_TOKEN", "from outside")
     assert exchanges.account_keys(venue) == {"token": "from outside"}
     assert exchanges.external_options(venue) == {"host": "127.0.0.1", "port": 5000}
-    with pytest.raises(ConfigError, match="host:port"):
-        exchanges.external_options(VenueConfig(name="x", address="nowhere"))
+    with pytest.raises(ConfigError, match="address"):
+        exchanges.external_options(VenueConfig(name="x"))
+    for wrong, why in (
+        ("nowhere", "host:port"),
+        ("http://127.0.0.1:5000", "host:port"),
+        ("8.8.8.8:80", "this machine"),
+    ):
+        with pytest.raises(ValidationError, match=why):
+            VenueConfig(name="x", address=wrong)
+
+
+def test_keys_in_the_environment_do_not_reach_every_process_of_ray(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAYMAKER_BYBIT_API_SECRET", "a-secret")
+    monkeypatch.setenv("RAYMAKER_HOME", str(tmp_path))
+    env = ray_head._head_environment()
+    assert "a-secret" not in env.values()
+    assert env["RAYMAKER_HOME"] == str(tmp_path)
+
+
+def test_what_cannot_be_is_said_before_anything_starts(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    bybit = {"name": "b", "kind": "bybit", "instruments": ["BTCUSDT"]}
+    exchanges.check(VenueConfig.model_validate(bybit))
+    for changes, why in (
+        ({"instruments": ["BTCUSD"]}, "no 'BTCUSD' in its spec"),
+        ({"exchange": {"flow": "data/none"}}, "data/none: no such store"),
+        ({"kind": "mexc", "network": "testnet"}, "no network 'testnet'"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            exchanges.check(VenueConfig.model_validate(bybit | changes))
+    cfg = RunConfig.model_validate({"live": {"venues": [bybit | {"exchange": {"flow": "data/btc"}}, {"name": "n"}]}})
+    flows = [venue["exchange"]["flow"] for venue in desk._portable(cfg)["live"]["venues"]]
+    assert flows == [str(tmp_path / "data/btc"), "synth"]
 
 
 def test_the_embedded_exchange_lists_the_configured_instruments():

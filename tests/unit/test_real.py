@@ -20,10 +20,11 @@ def never(_text: str) -> str:
 
 @pytest.fixture
 def keys(monkeypatch, tmp_path):
-    from mm.venues.registry import Venue
+    from mm.venues.registry import Endpoints, Venue
 
     monkeypatch.chdir(tmp_path)
-    fake = Venue("bybit", None, None, None, keys=("api_key",))  # type: ignore[arg-type]
+    there = {"testnet": Endpoints("https://x", "wss://x")}
+    fake = Venue("bybit", None, None, None, keys=("api_key",), networks=there)  # type: ignore[arg-type]
     monkeypatch.setattr("actors.exchanges.get_venue", lambda _name: fake)
     monkeypatch.setenv("RAYMAKER_BY_API_KEY", "a-key")
 

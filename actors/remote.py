@@ -65,7 +65,7 @@ def connect(address: str) -> None:
     ray._private.worker.print_to_stdstream = _note  # noqa: SLF001
 
 
-def _note(data: Mapping[str, Any], **_options: object) -> None:
+def _note(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:  # noqa: ARG001  Ray calls it so
     log.warning("ray: %s", " ".join(data["lines"])[:300])
 
 

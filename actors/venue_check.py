@@ -154,6 +154,15 @@ async def _balance(client: TradingClient, venue: VenueConfig) -> tuple[Verdict, 
     return "warning" if empty else "ok", "; ".join(told)
 
 
+async def _permissions(client: TradingClient, _venue: VenueConfig) -> tuple[Verdict, str]:
+    may = await client.permissions()
+    if not may.trade:
+        return "failed", f"this key may not trade ({may.text})"
+    if may.withdraw:
+        return "warning", f"this key may withdraw: make one that may not ({may.text})"
+    return "ok", f"may trade{'' if may.withdraw is None else ', may not withdraw'} ({may.text})"
+
+
 async def _orders(client: TradingClient, _venue: VenueConfig) -> tuple[Verdict, str]:
     n = len(await client.open_orders())
     return ("warning", f"{n} open; a desk cancels them when it starts") if n else ("ok", "none open")
@@ -162,6 +171,7 @@ async def _orders(client: TradingClient, _venue: VenueConfig) -> tuple[Verdict, 
 _BY_INSTRUMENT: Final = ("fees", "balance")
 _QUESTIONS: Final[dict[str, Callable[[TradingClient, VenueConfig], Awaitable[tuple[Verdict, str]]]]] = {
     "clock": _clock,
+    "permissions": _permissions,
     "fees": _fees,
     "balance": _balance,
     "open orders": _orders,

@@ -96,6 +96,15 @@ class FundingPayment:
 
 
 @dataclass(frozen=True, slots=True)
+class Permissions:
+    """What the venue says a key may do."""
+
+    trade: bool
+    withdraw: bool | None  # None: it does not say
+    text: str  # in the venue's words
+
+
+@dataclass(frozen=True, slots=True)
 class Caps:
     """What a venue and its library can do. What it cannot raises ``NotImplementedError``."""
 
@@ -203,6 +212,10 @@ class NotOffered:
         """Funding settlements."""
         raise NotImplementedError("this venue pays no funding")
 
+    async def permissions(self) -> Permissions:
+        """What the key may do."""
+        raise NotImplementedError("this venue does not say what a key may do")
+
 
 class TradingClient(Protocol):
     """Orders of one account over the real wire.
@@ -254,6 +267,9 @@ class TradingClient(Protocol):
 
     async def fees(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Maker and taker fee of this account, signed fractions."""
+
+    async def permissions(self) -> Permissions:
+        """What the venue says this key may do; ``NotImplementedError`` where it does not."""
 
     async def server_time_ns(self) -> int: ...
     async def closed(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from mm.errors import ConfigError, VenueUnreachable
-from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Position
+from mm.venues.base import FillRecord, FundingPayment, OpenOrder, OrderState, Permissions, Position
 from mm.venues.bybit import wire
 from mm.venues.bybit.exchange import Bybit, make_bybit
 from mm.venues.ccxt_calls import Answer, Budget, attempt, clock_skew_s
@@ -170,6 +170,17 @@ class BybitAccount:
             rates = {row["symbol"]: (row["makerFeeRate"], row["takerFeeRate"]) for row in rows_of(answer)}
             maker, taker = rates[symbol]
             return wire.number(maker), wire.number(taker)
+
+    async def permissions(self) -> Permissions:
+        """Of the key: contract orders, withdrawals."""
+        answer = await self._ask(self._ex.privateGetV5UserQueryApi, {})
+        with reading("the key's permissions"):
+            result = answer["result"]
+            granted: dict[str, list[str]] = result["permissions"]
+            orders = "Order" in granted.get("ContractTrade", []) or "DerivativesTrade" in granted.get("Derivatives", [])
+            words = ", ".join(f"{name} {'/'.join(what)}" for name, what in granted.items() if what)
+            may_trade = orders and not int(result["readOnly"])
+            return Permissions(may_trade, "Withdraw" in granted.get("Wallet", []), words or "none")
 
     async def server_time_ns(self) -> int:
         """The venue's clock."""

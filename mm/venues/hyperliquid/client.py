@@ -19,7 +19,7 @@ import msgspec
 from mm.core.instrument import Instrument
 from mm.errors import VenueUnreachable
 from mm.venues import replies
-from mm.venues.base import Caps, OnFrame, OrderRequest
+from mm.venues.base import Caps, OnFrame, OrderRequest, Permissions
 from mm.venues.ccxt_base import close_exchange, drop_sockets, until_broken
 from mm.venues.ccxt_calls import Answer
 from mm.venues.ccxt_session import Session
@@ -277,6 +277,10 @@ class HyperliquidTradingClient(HyperliquidAccount):
             lead_s = min(max(timeout_s, _LEAD_S), DEAD_MAN_S[1])
             action["time"] = round(time.time() * 1e3 - self._behind_ms + lead_s * 1e3)
         await self._change(action)
+
+    async def permissions(self) -> Permissions:
+        """What a key may do follows from whose it is; the venue is not asked."""
+        raise NotImplementedError("this venue does not say what a key may do; an API wallet cannot withdraw")
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Isolated margin and leverage of a symbol; harmless when it is so already."""

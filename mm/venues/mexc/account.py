@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mm.core.instrument import Instrument
 from mm.errors import VenueUnreachable
-from mm.venues.base import FillRecord, NotOffered, OpenOrder, OrderState, Position
+from mm.venues.base import FillRecord, NotOffered, OpenOrder, OrderState, Permissions, Position
 from mm.venues.ccxt_calls import Budget, ask, attempt, clock_skew_s
 from mm.venues.mexc import answers, wire
 from mm.venues.mexc.exchange import make_mexc
@@ -121,6 +121,14 @@ class MexcAccount(NotOffered):
             return wire.number(data["makerCommission"]), wire.number(data["takerCommission"])
         except KeyError as exc:
             raise VenueUnreachable(f"mexc: no {exc} in the fees of {symbol}") from exc
+
+    async def permissions(self) -> Permissions:
+        """Of the account: it may trade; withdrawals by a key are granted apart and not told."""
+        answer = wire.read(await self._ask(self._ex.spotPrivateGetAccount, {}), dict[str, Any])
+        if not isinstance(answer.get("canTrade"), bool):
+            raise VenueUnreachable("mexc: the account does not say whether it may trade")
+        granted = wire.read(answer.get("permissions"), list[str])
+        return Permissions(answer["canTrade"], None, ", ".join(granted) or "none")
 
     async def server_time_ns(self) -> int:
         """The venue's clock, in whole milliseconds."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from mm.errors import ConfigError
 
 DAILY_LOSS: Final = "daily_loss"  # as in mm.strategy.risk.HALT_REASONS, which would load numba into every command
+_LONGEST_SCRATCH: Final = 32  # characters: 107 less Ray's own "/ray-…/session_…/sockets/plasma_store"
 _DAY_NS: Final = 86_400_000_000_000
 
 
@@ -43,6 +44,8 @@ def make_writable(path: Path) -> None:
 def scratch() -> Path:
     """A short private directory for sockets and Ray's session (Unix socket paths are limited to 107 bytes)."""
     path = Path(tempfile.gettempdir()) / f"raymaker-{os.getuid()}"
+    if len(str(path)) > _LONGEST_SCRATCH:
+        raise ConfigError(f"{path} is too long for the sockets below it; set TMPDIR to a shorter folder, such as /tmp")
     make_writable(path)
     if path.stat().st_uid != os.getuid():
         raise ConfigError(f"{path} belongs to another user; set TMPDIR")

@@ -217,3 +217,9 @@ def test_a_port_that_somebody_took_first_is_tried_once_more(times, tmp_path, mon
         ray_head.stop_head(ray_head.start_head())
     assert (tmp_path / "starts").read_text() == "x\nx\n"
     assert not (home.home() / "ray.json").exists()
+
+
+def test_a_folder_too_long_for_sockets_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(home.tempfile, "gettempdir", lambda: str(tmp_path / ("x" * 40)))
+    with pytest.raises(ConfigError, match="set TMPDIR to a shorter folder"):
+        home.scratch()

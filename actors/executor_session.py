@@ -20,7 +20,8 @@ from mm.strategy.orders import client_order_id
 from mm.venues.base import Codec
 
 DEAD_MAN_S: Final = 10.0
-_GIVE_UP_S: Final = 20.0
+_GIVE_UP_S: Final = 60.0  # never connected for so long, and tried often: the run fails
+_GIVE_UP_TRIES: Final = 4  # on a starved machine one try can take longer than a venue would
 _WHOLE_HISTORY: Final = 5_000  # fills; of a longer run the summary counts what was booked
 _LATE_HISTORY: Final = 3  # looks before a position that our fills do not explain is a halt: histories lag
 
@@ -51,7 +52,8 @@ class SessionActor(HaltingActor):
                 reason = "the private connection ended"
             except VenueUnreachable as exc:
                 reason = str(exc)
-                if not self.book.sessions and time.monotonic() - begun > _GIVE_UP_S:
+                late = time.monotonic() - begun > _GIVE_UP_S and self.reconnects + 1 >= _GIVE_UP_TRIES
+                if late and not self.book.sessions:
                     raise
             self.core.ready = False
             self.reconnects += 1

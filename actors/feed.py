@@ -19,7 +19,8 @@ from mm.venues.registry import get_venue
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 10.0
 _RISK_EVERY_S: Final = 0.02
-_GIVE_UP_S: Final = 20.0  # never connected for so long: the run fails
+_GIVE_UP_S: Final = 60.0  # never connected for so long, and tried often: the run fails
+_GIVE_UP_TRIES: Final = 4  # on a starved machine one try can take longer than a venue would
 
 
 class FeedActor(LoopActor):
@@ -83,7 +84,7 @@ class FeedActor(LoopActor):
             self._tell(void=True)
             if self.frames > known:
                 wait_s = _FIRST_WAIT_S
-            elif not self.frames and time.monotonic() - begun > _GIVE_UP_S:
+            elif not self.frames and self.reconnects + 1 >= _GIVE_UP_TRIES and time.monotonic() - begun > _GIVE_UP_S:
                 raise VenueUnreachable(reason or "the market data connection ends at once")
             self.reconnects += 1
             self.log.warning("connection lost (%s); again in %.1f s", reason or "closed", wait_s)
